@@ -1,0 +1,483 @@
+"""The agent's loop: requests from standard input, answers and events to standard output (docs/agent-protocol.md).
+
+One thread, one poll(2) over standard input and the children's sockets. A request is a row of REQUESTS: what it takes,
+and the function that does it. A function that is a generator may take its time: it yields for how many seconds it has
+nothing to do, and what it returns is the answer. Output is kept in memory until the reader takes it, and written whole
+line after whole line; a slow reader delays nothing but its own reading.
+
+When standard input ends, or on SIGTERM, the children are killed by their process ids and the temporary files removed.
+What is needed for some requests only is imported when such a request comes: the start is on every run's way.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from typing import Any
+
+    from testbed.agent.capture import Capture
+    from testbed.agent.player import Player
+    from testbed.agent.states import Sampler
+    from testbed.agent.wire import Wire
+
+    Message = dict[str, Any]
+    Answer = dict[str, Any]
+    Slow = Generator[float, None, Answer]
+
+READ = 1 << 18
+ENOUGH_OUTPUT = 1 << 20  # bytes that wait to be written before a slow request pauses
+LAST_WORDS_NS = 2_000_000_000  # how long a reader may take for the last lines
+SETTLING_S = 0.005
+NUMBER, TEXT, FLAG, LIST, OBJECT = int, str, bool, list, dict
+
+
+class UsageError(Exception):
+    """A request that makes no sense: what is wrong with it."""
+
+
+class Bye(Exception):
+    """The agent is to end."""
+
+
+class Agent:
+    """What runs on this host for the orchestrator; a method for each request."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._directory: str | None = None
+        self._captures: dict[str, Capture] = {}
+        self._heard: dict[str, set[str]] = {}  # capture's name -> tokens of the canaries it has seen
+        self._wires: dict[str, Wire] = {}
+        self._sampler: Sampler | None = None
+        self._players: list[Player] = []
+        self._marks: dict[str, Any] = {}
+
+    def readers(self) -> Iterator[tuple[int, Callable[[], None]]]:
+        """The descriptors to watch, and what reads each."""
+        for name, capture in self._captures.items():
+            yield capture.fileno(), partial(self._hear, name)
+        for wire in self._wires.values():
+            yield wire.fileno(), partial(self._tell_of, wire)
+        if self._sampler:
+            yield self._sampler.fileno(), partial(self._tell_of, self._sampler)
+        for player in self._players:
+            yield player.fileno(), partial(self._follow, player)
+
+    def hello(self, request: Message) -> Answer:
+        """Who answers, and where."""
+        from testbed.agent import host
+
+        return host.hello(request.get("sysctls") or [])
+
+    def prepare(self, request: Message) -> Answer:
+        """Offloads off, neighbours fixed."""
+        from testbed.agent import host
+
+        neighbours = request.get("neighbours") or []
+        if not all(isinstance(one, dict) and one.get("address") and one.get("mac") for one in neighbours):
+            raise UsageError(f"prepare: neighbours is {neighbours!r}; each has an address and a mac")
+        return host.prepare(request["interface"], neighbours)
+
+    def start_capture(self, request: Message) -> Answer:
+        """A capture that hears from now on."""
+        from testbed.agent.capture import Capture
+
+        name = request["name"]
+        if name in self._captures:
+            raise UsageError(f"a capture called {name} runs already")
+        capture = Capture(
+            name, request["interface"], self._own_directory(), request["promiscuous"], request["snap_length"]
+        )
+        capture.start()
+        self._captures[name], self._heard[name] = capture, set()
+        return {}
+
+    def send_canary(self, request: Message) -> Answer:
+        """A frame that a capture will know."""
+        from testbed.agent.canary import send_canary
+
+        send_canary(request["interface"], request["to"], request["token"])
+        return {}
+
+    def wait_canary(self, request: Message) -> Slow:
+        """Whether a capture has seen a canary, as soon as it has."""
+        name, deadline_ns = request["name"], time.monotonic_ns() + request["timeout_ns"]
+        self._capture(name)
+        while request["token"] not in self._heard[name]:
+            left_ns = deadline_ns - time.monotonic_ns()
+            if left_ns <= 0 or name not in self._captures:
+                return {"heard": False}
+            yield left_ns / 1e9
+        return {"heard": True}
+
+    def stop_capture(self, request: Message) -> Answer:
+        """Ends a capture once its tail is drained."""
+        capture = self._capture(request["name"])
+        self._hear(request["name"])
+        del self._captures[request["name"]]
+        return capture.stop()
+
+    def fetch(self, request: Message) -> Slow:
+        """A file, in chunks, no faster than they are read."""
+        from base64 import b64encode
+
+        if request["chunk"] < 1:
+            raise UsageError(f"fetch: chunk is {request['chunk']}; it is at least 1 byte")
+        sent = 0
+        with open(request["path"], "rb") as file:  # noqa: PTH123 (pathlib is slow to load)
+            while True:
+                yield 0.0
+                chunk = file.read(request["chunk"])
+                if not chunk:
+                    return {"bytes": sent}
+                sent += len(chunk)
+                self._tell({"event": "chunk", "id": request["id"], "data": b64encode(chunk).decode()})
+
+    def apply_wire(self, request: Message) -> Answer:
+        """Impairs what arrives at an interface; again: in place of what was."""
+        from testbed.agent import wire
+
+        interface = request["interface"]
+        if interface in self._wires:
+            self._wires.pop(interface).close()
+        self._wires[interface] = wire.apply(interface, request["address_families"], request["link"])
+        return self._wires[interface].answer
+
+    def read_wire(self, request: Message) -> Answer:
+        """How the impairment stands."""
+        interface = request.get("interface") or next(iter(self._wires), None)
+        if interface not in self._wires:
+            raise UsageError(f"wire.read: no wire is applied to {interface or 'any interface'}")
+        return self._wires[interface].read()
+
+    def start_states(self, request: Message) -> Answer:
+        """Samples the kernel's socket table from now on."""
+        from testbed.agent.states import Sampler
+
+        if self._sampler:
+            raise UsageError("states.start: the sampler runs already")
+        if request["interval_ns"] < 1:
+            raise UsageError(f"states.start: interval_ns is {request['interval_ns']}; it is at least 1")
+        sampler = Sampler(request["interval_ns"])
+        sampler.start()
+        self._sampler = sampler
+        return {}
+
+    def stop_states(self, _: Message) -> Answer:
+        """A last sample, and the end of it."""
+        if not self._sampler:
+            raise UsageError("states.stop: the sampler does not run")
+        sampler, self._sampler = self._sampler, None
+        events, answer = sampler.stop()
+        self._tell_all(events)
+        return answer
+
+    def play(self, request: Message) -> Answer:
+        """Plays a program in a process of its own."""
+        from testbed.agent.player import FAMILIES, Player
+        from testbed.agent.steps import fault
+
+        wrong = fault(request["steps"])
+        if wrong:
+            raise UsageError(f"play: {wrong}")
+        if request["family"] not in FAMILIES:
+            raise UsageError(f"play: family is {request['family']!r}; it is {' or '.join(FAMILIES)}")
+        self._players.append(Player(request, self._marks))
+        return {}
+
+    def mark(self, request: Message) -> Answer:
+        """A mark that another host made."""
+        self._put_mark(request["name"], request.get("value"))
+        return {}
+
+    def settled(self, request: Message) -> Slow:
+        """Waits until no connection is about to change by itself."""
+        from testbed.agent.diag import UNSETTLED, SocketTable, count
+
+        deadline_ns = time.monotonic_ns() + request["timeout_ns"]
+        with SocketTable() as table:
+            while True:
+                sockets = count(table.rows())
+                settled = not UNSETTLED & sockets.keys()
+                if settled or time.monotonic_ns() > deadline_ns:
+                    return {"settled": settled, "sockets": sockets}
+                yield SETTLING_S
+
+    def release(self, _: Message) -> Answer:
+        """Ends the players that hold; their sockets are closed when this is answered."""
+        for player in [one for one in self._players if one.held]:
+            player.relay({"do": "release"})
+            player.reap()
+            self._players.remove(player)
+        return {}
+
+    def bye(self, _: Message) -> Answer:
+        """Ends the agent."""
+        raise Bye
+
+    def close(self) -> None:
+        """Ends everything that was begun, in reverse."""
+        for player in self._players:
+            player.kill()
+        if self._sampler:
+            self._sampler.kill()
+        for capture in self._captures.values():
+            capture.kill()
+        for wire in self._wires.values():
+            _close_wire(wire)
+        if self._directory:
+            for entry in list(os.scandir(self._directory)):
+                os.unlink(entry.path)  # noqa: PTH108 (pathlib is slow to load)
+            os.rmdir(self._directory)  # noqa: PTH106
+        self._directory = None
+
+    def _own_directory(self) -> str:
+        if self._directory is None:
+            path = f"/tmp/testbed-agent-{os.getpid()}-{os.urandom(4).hex()}"
+            os.mkdir(path, 0o700)  # noqa: PTH102
+            self._directory = path
+        return self._directory
+
+    def _capture(self, name: str) -> Capture:
+        if name not in self._captures:
+            raise UsageError(f"no capture called {name} runs; running: {', '.join(self._captures) or 'none'}")
+        return self._captures[name]
+
+    def _hear(self, name: str) -> None:
+        for event in self._captures[name].read_events():
+            if event.get("event") == "canary":
+                self._heard[name].add(event["token"])
+            else:
+                self._tell(event)
+
+    def _follow(self, player: Player) -> None:
+        for event in player.read():
+            if event.get("player") == "held":
+                player.held = True
+                self._tell_played(None, None, held=True)
+                continue
+            if event["event"] == "mark":
+                self._put_mark(event["name"], event["value"], made_by=player)
+            self._tell(event)
+        if player.silent:
+            self._players.remove(player)
+            code, ended_by = player.reap()
+            if player.held:
+                self._tell({"event": "problem", "says": f"a program that held its sockets has ended by {ended_by}"})
+            else:
+                self._tell_played(code, ended_by)
+
+    def _tell_played(self, code: int | None, ended_by: str | None, held: bool = False) -> None:
+        event = {"event": "played", "exit": code, "signal": ended_by, "held": held, "time_ns": time.time_ns()}
+        self._tell(event)
+
+    def _put_mark(self, name: str, value: Any, made_by: Player | None = None) -> None:
+        self._marks[name] = value
+        for player in self._players:
+            if player is not made_by:
+                player.relay({"do": "mark", "name": name, "value": value})
+
+    def _tell(self, event: Message) -> None:
+        self._output.put(event)
+
+    def _tell_of(self, source: Wire | Sampler) -> None:
+        self._tell_all(source.read_events())
+
+    def _tell_all(self, events: list[Message]) -> None:
+        for event in events:
+            self._output.put(event)
+
+
+REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, type]]] = {
+    "hello": (Agent.hello, {}),
+    "prepare": (Agent.prepare, {"interface": TEXT}),
+    "capture.start": (
+        Agent.start_capture,
+        {"name": TEXT, "interface": TEXT, "promiscuous": FLAG, "snap_length": NUMBER},
+    ),
+    "canary.send": (Agent.send_canary, {"interface": TEXT, "to": TEXT, "token": TEXT}),
+    "canary.wait": (Agent.wait_canary, {"name": TEXT, "token": TEXT, "timeout_ns": NUMBER}),
+    "capture.stop": (Agent.stop_capture, {"name": TEXT}),
+    "fetch": (Agent.fetch, {"path": TEXT, "chunk": NUMBER}),
+    "wire.apply": (Agent.apply_wire, {"interface": TEXT, "address_families": LIST, "link": OBJECT}),
+    "wire.read": (Agent.read_wire, {}),
+    "states.start": (Agent.start_states, {"interval_ns": NUMBER}),
+    "states.stop": (Agent.stop_states, {}),
+    "play": (Agent.play, {"steps": LIST, "addresses": OBJECT, "host": TEXT, "family": TEXT}),
+    "mark": (Agent.mark, {"name": TEXT}),
+    "settled": (Agent.settled, {"timeout_ns": NUMBER}),
+    "release": (Agent.release, {}),
+    "bye": (Agent.bye, {}),
+}
+
+
+class Output:
+    """Lines to a descriptor that may be slow: kept until it takes them."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._left = bytearray()
+        os.set_blocking(descriptor, False)
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def put(self, message: Message) -> None:
+        """One more line."""
+        self._left += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+    def write(self) -> None:
+        """As much as the reader takes now. Raises Bye when there is no reader any more."""
+        try:
+            while self._left:
+                del self._left[: os.write(self.descriptor, self._left[:READ])]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._left.clear()
+            raise Bye from None
+
+    def finish(self) -> None:
+        """Writes what is left, as long as the reader keeps reading at all."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        while self._left and poll.poll(LAST_WORDS_NS // 1_000_000):
+            self.write()
+
+
+class Loop:
+    """Requests in, answers and events out, until there are no more."""
+
+    def __init__(self, descriptor: int, output: Output, agent: Agent) -> None:
+        self._input = descriptor
+        self._output = output
+        self._agent = agent
+        self._rest = b""
+        self._slow: list[tuple[Any, Slow]] = []
+
+    def run(self) -> None:
+        """Until Bye."""
+        while True:
+            wait_s = self._advance()
+            self._output.write()
+            readers = {self._input: self._read, **dict(self._agent.readers())}
+            for descriptor in self._poll(readers, wait_s):
+                readers[descriptor]()
+
+    def _poll(self, descriptors: dict[int, Callable[[], None]], wait_s: float | None) -> list[int]:
+        poll = select.poll()
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        if self._output:
+            poll.register(self._output.descriptor, select.POLLOUT)
+        ready = poll.poll(None if wait_s is None else -(-wait_s * 1000 // 1))
+        # Requests last: what children told before one came is told before its answer, and it may close what is ready.
+        numbers = [descriptor for descriptor, _ in ready if descriptor in descriptors]
+        return sorted(numbers, key=lambda number: number == self._input)
+
+    def _read(self) -> None:
+        data = os.read(self._input, READ)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._take(line)
+        if not data:
+            raise Bye
+
+    def _take(self, line: bytes) -> None:
+        number = None
+        try:
+            request = json.loads(line)
+            number = request.get("id") if isinstance(request, dict) else None
+            answer = _function(request)(self._agent, request)
+        except Bye:
+            self._output.put({"id": number, "ok": {}})
+            raise
+        except (UsageError, ValueError, OSError) as trouble:
+            self._output.put({"id": number, "error": describe(trouble)})
+            return
+        if isinstance(answer, dict):
+            self._output.put({"id": number, "ok": answer})
+        else:
+            self._slow.append((number, answer))
+
+    def _advance(self) -> float | None:
+        """Takes every slow request a step further; for how long there is nothing to do."""
+        waits: list[float] = []
+        for number, work in list(self._slow):
+            if len(self._output) > ENOUGH_OUTPUT:
+                break  # woken when the output can be written
+            try:
+                waits.append(next(work))
+                continue
+            except StopIteration as end:
+                self._output.put({"id": number, "ok": end.value})
+            except (UsageError, ValueError, OSError) as trouble:
+                self._output.put({"id": number, "error": describe(trouble)})
+            self._slow.remove((number, work))
+        return min(waits, default=None)
+
+
+def describe(trouble: Exception) -> dict[str, str]:
+    """The `error` of an answer."""
+    if not isinstance(trouble, OSError):
+        return {"kind": "usage", "says": str(trouble)}
+    kind = errno.errorcode.get(trouble.errno or 0) or type(trouble).__name__
+    return {"kind": kind, "says": str(trouble) if trouble.filename else trouble.strerror or str(trouble)}
+
+
+def main() -> int:
+    """Serves standard input until it ends; the exit code is 0."""
+    output = Output(1)
+    agent = Agent(output)
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to the whole group; the orchestrator ends us in its order
+    try:
+        Loop(0, output, agent).run()
+    except Bye:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        agent.close()
+    with suppress(Bye):
+        output.finish()
+    os.set_blocking(1, True)
+    return 0
+
+
+def _function(request: Any) -> Callable[[Agent, Message], Answer | Slow]:
+    if not isinstance(request, dict):
+        raise UsageError("a request is an object with `id` and `do`")
+    verb = request.get("do")
+    if verb not in REQUESTS:
+        raise UsageError(f"there is no request {verb!r}; there are {', '.join(REQUESTS)}")
+    function, takes = REQUESTS[verb]
+    for key, kind in takes.items():
+        value = request.get(key)
+        if not isinstance(value, kind) or (kind is NUMBER and isinstance(value, bool)):
+            raise UsageError(f"{verb}: {key} is {value!r}; it must be of type {kind.__name__}")
+    return function
+
+
+def _close_wire(wire: Wire) -> None:
+    try:
+        wire.close()
+    except OSError as trouble:  # the others must be closed too; the crash channel is all that is left to tell it
+        sys.stderr.write(f"{trouble}\n")
+
+
+def _leave(*_: object) -> None:
+    raise Bye

@@ -1,0 +1,102 @@
+"""The bytes that a payload stands for, and the account of bytes that a step has moved.
+
+A payload is `{"text": ..}`, `{"hex": ..}`, `{"file": name}` of the files that came with `play`, or
+`{"random": n, "seed": s}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SHOWN = 64 * 1024  # so many bytes of what was read are reported; the digest is of all
+
+
+class PayloadError(ValueError):
+    """A payload that names none, or more than one, of text, hex, file and random; or a file that did not come along."""
+
+
+def _text(value: str, _seed: int, _files: dict[str, str]) -> bytes:
+    return value.encode()
+
+
+def _hex(value: str, _seed: int, _files: dict[str, str]) -> bytes:
+    return bytes.fromhex(value)
+
+
+def _file(value: str, _seed: int, files: dict[str, str]) -> bytes:
+    if value not in files:
+        raise PayloadError(f"file {value!r} did not come with the program; it brought {sorted(files) or 'none'}")
+    return base64.b64decode(files[value])
+
+
+def _random(value: int, seed: int, _files: dict[str, str]) -> bytes:
+    from random import Random
+
+    return Random(seed).randbytes(value)
+
+
+KINDS: dict[str, Callable[[Any, int, dict[str, str]], bytes]] = {
+    "text": _text,
+    "hex": _hex,
+    "file": _file,
+    "random": _random,
+}
+
+
+def render(payload: dict[str, Any], files: dict[str, str], seed: int = 0) -> bytes:
+    """The bytes of a payload; `seed` is for random ones that carry none."""
+    kinds = [kind for kind in KINDS if payload.get(kind) is not None]
+    if len(kinds) != 1:
+        raise PayloadError(f"a payload is exactly one of {', '.join(KINDS)}; this one is {payload}")
+    own = payload.get("seed")
+    return KINDS[kinds[0]](payload[kinds[0]], seed if own is None else own, files)
+
+
+class Tally:
+    """Bytes as they are moved: how many, their SHA-256, the first 64 KiB, and where they leave what was expected."""
+
+    def __init__(self, expected: bytes | None = None) -> None:
+        self.bytes = 0
+        self.head = bytearray()
+        self._digest = hashlib.sha256()
+        self._expected = expected
+        self._differs: int | None = None
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        """Accounts for the next bytes."""
+        if self._expected is not None and self._differs is None:
+            wanted = self._expected[self.bytes : self.bytes + len(chunk)]
+            if wanted != chunk:
+                same = next((i for i, pair in enumerate(zip(wanted, chunk)) if pair[0] != pair[1]), len(wanted))
+                self._differs = self.bytes + same
+        self.bytes += len(chunk)
+        self._digest.update(chunk)
+        self.head += chunk[: max(0, SHOWN - len(self.head))]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all bytes, in hex."""
+        return self._digest.hexdigest()
+
+    @property
+    def shown(self) -> str:
+        """The first 64 KiB in base64."""
+        return base64.b64encode(self.head).decode()
+
+    def difference(self) -> str:
+        """In plain words how the bytes differ from those expected; empty when they do not."""
+        if self._expected is None:
+            return ""
+        if self._differs is None and self.bytes < len(self._expected):
+            self._differs = self.bytes
+        if self._differs is None:
+            return ""
+        at, wanted = self._differs, len(self._expected)
+        there, seen = self._expected[at : at + 16], bytes(self.head[at : at + 16])
+        return f"{self.bytes} bytes came, {wanted} were expected; they differ from byte {at}: {seen!r}, not {there!r}"

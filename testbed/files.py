@@ -1,0 +1,186 @@
+"""Everything that is read from and written to disk: scenario files by name, and the folder that a run leaves.
+
+A run folder holds `scenario.yaml`, `timeline.jsonl` and `captures/*.pcapng`, which together are the evidence, and what
+was made of them: `result.json`, `trace.pcapng`, `report.html`, `ladder.svg`. Each file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from testbed.errors import LabError, UsageError
+from testbed.evidence import Evidence, dump_records, load_records
+from testbed.pcap.frame import Capture
+from testbed.pcap.reader import read_capture
+from testbed.pcap.writer import write_capture
+from testbed.scenario.read import Located, read_located
+from testbed.scenario.write import write_scenario
+
+SCENARIOS = "scenarios"
+LATEST = "latest"
+
+
+def scenario_folder() -> Path:
+    """The scenarios that SCENARIO names are looked up in: `scenarios/` here, else those that came with the testbed."""
+    here = Path(SCENARIOS)
+    if here.is_dir():
+        return here
+    package = Path(__file__).parent
+    beside = package.parent / SCENARIOS
+    return beside if beside.is_dir() else package / "data" / SCENARIOS
+
+
+def scenario_files(folder: Path | None = None) -> tuple[Path, ...]:
+    """All scenario files, in order of their names."""
+    return tuple(sorted((folder or scenario_folder()).rglob("*.yaml")))
+
+
+def find_scenario(wanted: str) -> Path:
+    """The file of a scenario: a path, or the stem of a file anywhere below `scenarios/`.
+
+    Raises UsageError with the nearest names.
+    """
+    if "/" in wanted or wanted.endswith((".yaml", ".yml")):
+        return Path(wanted)
+    found = [path for path in scenario_files() if path.stem == wanted]
+    if len(found) > 1:
+        raise UsageError(f"{wanted} names {len(found)} files: {', '.join(map(str, found))}", remedy="give the path")
+    if not found:
+        names = [path.stem for path in scenario_files()]
+        near = get_close_matches(wanted, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"there is no scenario {wanted!r}", remedy=f"{hint}`testbed list` shows all {len(names)}")
+    return found[0]
+
+
+def load_scenario(path: Path) -> Located:
+    """Read a scenario file. Raises UsageError for what is wrong in it, or with the file."""
+    return read_located(read_file(path, "scenario file"), str(path))
+
+
+def load_payloads(names: Iterable[str], scenario_path: Path) -> dict[str, bytes]:
+    """The payload files that a scenario names, from beside it."""
+    return {name: read_file(scenario_path.parent / name, f"payload file of {scenario_path}") for name in names}
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """A file's bytes. Raises UsageError where it cannot be read; `what` says what the file is for."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the {what} {path} cannot be read: {os.strerror(error.errno or 0)}",
+            remedy="check its name and permissions",
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns a full or forbidden disk into a LabError that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LabError(
+                f"the disk is full: {folder} cannot be written", remedy="make room, or give --out"
+            ) from error
+        reason = os.strerror(error.errno or 0)
+        raise LabError(
+            f"{error.filename or folder} cannot be written: {reason}", remedy="give another --out"
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def make_run_folder(out: Path, run_id: str, name: str) -> Path:
+    """An empty folder for one scenario of a run; `latest` points at the run from now on."""
+    folder = out / run_id / name
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
+        link = out / f".{LATEST}.{run_id}.{name}"
+        link.symlink_to(run_id)
+        link.replace(out / LATEST)
+    return folder
+
+
+def save_evidence(folder: Path, evidence: Evidence) -> None:
+    """Write what a run found."""
+    with disk_errors(folder):
+        (folder / "captures").mkdir(exist_ok=True)
+        for vantage, capture in evidence.captures.items():
+            write_whole(folder / "captures" / f"{vantage.replace(':', '-')}.pcapng", write_capture(capture))
+        write_whole(folder / "scenario.yaml", write_scenario(evidence.scenario).encode())
+        write_whole(folder / "timeline.jsonl", dump_records(evidence.records).encode())
+
+
+def load_evidence(folder: Path) -> Evidence:
+    """Read a run folder back. Raises UsageError where it is none, or is damaged."""
+    located = load_scenario(folder / "scenario.yaml")
+    try:
+        records = load_records(read_file(folder / "timeline.jsonl", "timeline").decode())
+    except ValueError as error:
+        raise UsageError(
+            f"{folder / 'timeline.jsonl'}: {error}", remedy="it is not a run folder of this testbed"
+        ) from error
+    captures = [read_capture(read_file(path, "capture")) for path in sorted((folder / "captures").glob("*.pcapng"))]
+    return Evidence(located.scenario, records, in_order({capture.interfaces[0].name: capture for capture in captures}))
+
+
+def save_outputs(folder: Path, outputs: Mapping[str, bytes]) -> None:
+    """Write what was made of the evidence; result.json comes last, so that it is there only when all is."""
+    with disk_errors(folder):
+        for name in sorted(outputs, key=lambda name: name == "result.json"):
+            write_whole(folder / name, outputs[name])
+
+
+def in_order(captures: Mapping[str, Capture]) -> dict[str, Capture]:
+    """Captures by their vantage points' names, so that evidence reads back equal in order too."""
+    return {name: captures[name] for name in sorted(captures)}
+
+
+TEMPLATE = """\
+# yaml-language-server: $schema={schema}
+# Why this scenario is worth a file: say it here.
+summary: A client says hello, and closes first.
+hosts:
+  server:
+    steps: [{{listen: 7456}}, accept, {{recv: eof}}, close]
+  client:
+    steps: [{{connect: server:7456}}, {{send: "Hello!"}}, close]
+expect:
+  handshake: {{outcome: complete}}
+  teardown: {{kind: fin, closed_first: client}}
+  payload: {{client->server: "Hello!"}}
+"""
+
+
+def new_scenario(name: str) -> Path:
+    """Write a first scenario of one's own. Raises UsageError where the name is taken or cannot be a file's."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise UsageError(f"{name!r} cannot name a scenario", remedy="use small letters, digits and hyphens")
+    if any(path.stem == name for path in scenario_files()):
+        raise UsageError(f"there is a scenario {name} already: {find_scenario(name)}", remedy="take another name")
+    path = Path(SCENARIOS) / f"{name}.yaml"
+    with disk_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, TEMPLATE.format(schema="../schema/scenario.schema.json").encode())
+    return path

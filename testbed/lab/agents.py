@@ -1,0 +1,164 @@
+"""Speaking with the agents of a lab: requests, answers and events, as docs/agent-protocol.md has them.
+
+One thread per agent reads its lines into one inbox, so that everything is heard in one order and one place waits.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.errors import BlindError, LabError
+from testbed.lab.contract import Channel, Lab
+from testbed.stop import Stop
+
+Message = Mapping[str, Any]
+LONGEST_LINE = 4 << 20  # an agent that sends more than this without a newline has lost its mind
+ANSWER_TIMEOUT_S = 20.0
+FETCH_CHUNK = 48 * 1024  # bytes of a file in one line
+
+
+class AgentLost(LabError):
+    """An agent, or the host under it, came to an end while we needed it."""
+
+    def __init__(self, host: str, says: str) -> None:
+        super().__init__(says)
+        self.host = host
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request on its way."""
+
+    host: str
+    number: int
+
+
+class Agents:
+    """The agents of a lab."""
+
+    def __init__(self, lab: Lab, stop: Stop, on_event: Callable[[str, Message], None]) -> None:
+        self._lab = lab
+        self._stop = stop
+        self._on_event = on_event
+        self._channels: dict[str, Channel] = {}
+        self._inbox: queue.SimpleQueue[tuple[str, Message | None]] = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
+        self._answers: dict[Ticket, Message] = {}
+        self._chunks: dict[Ticket, list[bytes]] = {}
+        self._lock = threading.Lock()
+        self.lost: dict[str, str] = {}
+
+    def open(self, hosts: Iterable[str]) -> None:
+        """Start the agents, all at once."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        names = list(hosts)
+        with ThreadPoolExecutor(max_workers=max(1, min(len(names), 16))) as pool:
+            for name, channel in zip(names, pool.map(self._lab.open, names), strict=True):
+                self._channels[name] = channel
+                threading.Thread(target=self._read, args=(name, channel), daemon=True, name=f"agent {name}").start()
+
+    def _read(self, host: str, channel: Channel) -> None:
+        rest = b""
+        while got := channel.receive():
+            *lines, rest = (rest + got).split(b"\n")
+            for line in lines:
+                self._inbox.put((host, _parse(line)))
+            if len(rest) > LONGEST_LINE:
+                break
+        self._inbox.put((host, None))
+
+    def wake(self) -> None:
+        """Make whoever waits look at `stop`."""
+        self._inbox.put(("", {}))
+
+    def ask(self, host: str, do: str, /, **arguments: Any) -> Ticket:
+        """Send a request; `wait` for its answer."""
+        ticket = Ticket(host, next(self._numbers))
+        line = json.dumps({"id": ticket.number, "do": do, **arguments}, separators=(",", ":")) + "\n"
+        try:
+            self._channels[host].send(line.encode())
+        except OSError:
+            self._lose(host)
+        return ticket
+
+    def wait(self, tickets: Iterable[Ticket], timeout_s: float = ANSWER_TIMEOUT_S) -> list[Message]:
+        """The answers, in order. Raises AgentLost, LabError for a refusal, BlindError for silence."""
+        asked = list(tickets)
+        self.run_until(lambda: all(ticket in self._answers or ticket.host in self.lost for ticket in asked), timeout_s)
+        return [self._answer(ticket, timeout_s) for ticket in asked]
+
+    def _answer(self, ticket: Ticket, timeout_s: float) -> Message:
+        if ticket in self._answers:
+            answer = self._answers.pop(ticket)
+        elif ticket.host in self.lost:
+            raise AgentLost(ticket.host, self.lost[ticket.host])
+        else:
+            raise BlindError(f"the agent on {ticket.host} did not answer within {timeout_s:g} s")
+        if "error" in answer:
+            raise LabError(f"the agent on {ticket.host} says: {answer['error'].get('says', answer['error'])}")
+        ok: Message = answer["ok"]
+        return ok
+
+    def request(self, host: str, do: str, /, *, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: Any) -> Message:
+        """Ask one agent and wait for its answer."""
+        return self.wait([self.ask(host, do, **arguments)], timeout_s)[0]
+
+    def fetch(self, host: str, path: str) -> bytes:
+        """A file of the host, whole."""
+        ticket = self.ask(host, "fetch", path=path, chunk=FETCH_CHUNK)
+        answer = self.wait([ticket], timeout_s=120.0)[0]
+        content = b"".join(self._chunks.pop(ticket, []))
+        if len(content) != answer["bytes"]:
+            raise BlindError(f"{len(content)} of {answer['bytes']} bytes of {path} came over from {host}")
+        return content
+
+    def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Hear messages until `done`; False when the time is over first. Raises Interrupted when asked to stop."""
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self._stop.check()
+            try:
+                host, message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return False
+            self._hear(host, message)
+        return True
+
+    def _hear(self, host: str, message: Message | None) -> None:
+        if message is None:
+            self._lose(host)
+        elif message.get("event") == "chunk":
+            chunk = base64.b64decode(message["data"])
+            self._chunks.setdefault(Ticket(host, message["id"]), []).append(chunk)
+        elif "event" in message:
+            self._on_event(host, message)
+        elif "id" in message:
+            self._answers[Ticket(host, message["id"])] = message
+
+    def _lose(self, host: str) -> None:
+        if host not in self.lost:
+            self.lost[host] = self._lab.ending(host)
+
+    def close(self) -> None:
+        """End the agents."""
+        for channel in self._channels.values():
+            channel.close()
+
+
+def _parse(line: bytes) -> Message:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        return {"event": "problem", "says": f"the agent sent a line that is no message: {line[:200]!r}"}
+    return message

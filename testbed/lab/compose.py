@@ -1,0 +1,302 @@
+"""The compose backend: hosts are containers on a Docker bridge network, from compose.yaml and an override per run.
+
+`docker compose` (v2 or later) brings the lab up where it is installed, else the old `docker-compose` 1.29. What was
+made carries the run's id and its owner as labels, and is taken down by those labels over the engine's API: the same few
+lines serve the end of a run, an interrupted one, and what a killed one left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import random
+import select
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testbed.errors import CommandFailed, LabError
+from testbed.lab.command import run_command
+from testbed.lab.contract import LabShape, Say
+from testbed.lab.engine import connect, engine_errors
+from testbed.lab.images import data_folder, ensure_image
+from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL, RUN_VARIABLE, Owner, orphans
+from testbed.lab.stdio import ExecChannel
+from testbed.lab.subnet import address, choose_subnet, companion
+from testbed.profile import kernel_version, profile_sysctls
+
+if TYPE_CHECKING:
+    import docker as docker_module
+
+NETWORK = "wire"
+AGENT_COMMAND = (
+    "python3",
+    "-I",
+    "-c",
+    "import sys; sys.path.insert(0, '/opt'); from testbed.agent.__main__ import main; main()",
+)
+UP_TIMEOUT_S = 120.0
+SUBNET_TRIES = 8
+SIGNAL_NAMES = {137: "SIGKILL", 143: "SIGTERM", 139: "SIGSEGV", 134: "SIGABRT"}
+NO_COMPOSE = (
+    "install Docker Compose: the plugin (`docker compose version` must answer), or docker-compose 1.29 or later"
+)
+
+
+def compose_command() -> list[str]:
+    """`docker compose` where the plugin answers, else `docker-compose`."""
+    if shutil.which("docker"):
+        try:
+            run_command(["docker", "compose", "version", "--short"], timeout_s=10)
+        except LabError:
+            pass
+        else:
+            return ["docker", "compose"]
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    raise LabError(
+        "Docker Compose is not installed: neither `docker compose` nor `docker-compose` answers", remedy=NO_COMPOSE
+    )
+
+
+def bridge_name(run_id: str) -> str:
+    """The name of a run's bridge; an interface's name has at most 15 characters."""
+    return f"tb{hashlib.sha256(run_id.encode()).hexdigest()[:10]}"
+
+
+def override(shape: LabShape, subnet: ipaddress.IPv4Network, owner: str, kernel: tuple[int, int]) -> dict[str, Any]:
+    """The compose override of a run: its hosts with addresses and sysctls, its subnet, its labels."""
+    labels = {RUN_LABEL: shape.run_id, OWNER_LABEL: owner, "testbed.scenario": shape.scenario}
+    base = {"client", "server", "sniffer"}
+    key = "ipv6_address" if shape.family == "ipv6" else "ipv4_address"
+    services: dict[str, Any] = {"hub": {"labels": labels}}
+    for index, host in enumerate(shape.hosts):
+        sysctls = {**profile_sysctls(shape.family, kernel), **host.sysctls}
+        services[host.name] = {
+            **({} if host.name in base else {"extends": {"file": str(compose_file()), "service": "client"}}),
+            "hostname": host.name,
+            "labels": labels,
+            "sysctls": sysctls,
+            "networks": {NETWORK: {key: address(subnet, shape.family, index)}},
+        }
+    ipam = [{"subnet": str(subnet)}]
+    network: dict[str, Any] = {"labels": labels, "ipam": {"config": ipam}}
+    if shape.family == "ipv6":
+        network["enable_ipv6"] = True
+        ipam.append({"subnet": str(companion(subnet))})
+    return {"services": services, "networks": {NETWORK: network}}
+
+
+def compose_file() -> Path:
+    """The compose.yaml that every lab starts from."""
+    return data_folder() / "compose.yaml"
+
+
+def up_command(compose: Iterable[str], run_id: str, lab_file: Path, hosts: Iterable[str]) -> list[str]:
+    """The command that brings a run's lab up."""
+    files = ["-f", str(compose_file()), "-f", str(lab_file), "--project-directory", str(compose_file().parent)]
+    return [*compose, "-p", run_id, *files, "up", "-d", *hosts, "hub"]
+
+
+class ComposeLab:
+    """A lab on Docker Compose. Made by `bring_up`."""
+
+    backend = "compose"
+
+    def __init__(self, client: docker_module.DockerClient, run_id: str, versions: Mapping[str, str]) -> None:
+        self._client = client
+        self._run_id = run_id
+        self.versions = versions
+        self._containers: dict[str, str] = {}
+        self._channels: dict[str, ExecChannel] = {}
+
+    @classmethod
+    def bring_up(cls, shape: LabShape, lab_file: Path, say: Say, stopped: Callable[[], None]) -> ComposeLab:
+        """Bring a lab up and give it; what was begun is taken down when that fails.
+
+        `stopped` is asked between the parts and raises when the user wants us to end. The override is written to
+        `lab_file`.
+        """
+        client = connect()
+        tag = ensure_image(client, say)
+        stopped()
+        remove_dead_labs(client, say)
+        lab = cls(client, shape.run_id, {})
+        try:
+            lab._up(shape, lab_file, tag, say, stopped)
+        except BaseException:
+            lab.close()
+            raise
+        return lab
+
+    def _up(self, shape: LabShape, lab_file: Path, tag: str, say: Say, stopped: Callable[[], None]) -> None:
+        with engine_errors("asking the engine what it is"):
+            about = self._client.version()
+        compose = compose_command()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            version = pool.submit(run_command, [*compose, "version", "--short"])
+            self._bring_up(shape, lab_file, tag, compose, about, stopped)
+            self.versions = {
+                "docker": str(about.get("Version", "")),
+                "compose": version.result().strip(),
+                "kernel": str(about.get("KernelVersion", "")),
+            }
+        stopped()
+        with engine_errors("looking for the lab's containers"):
+            found = self._client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={shape.run_id}"})
+        self._containers = {each["Labels"]["com.docker.compose.service"]: each["Id"] for each in found}
+
+    def _bring_up(
+        self,
+        shape: LabShape,
+        lab_file: Path,
+        tag: str,
+        compose: list[str],
+        about: Mapping[str, Any],
+        stopped: Callable[[], None],
+    ) -> None:
+        owner = str(Owner.current())
+        environment = {
+            "TESTBED_IMAGE": tag,
+            "TESTBED_BRIDGE": bridge_name(shape.run_id),
+            RUN_VARIABLE: shape.run_id,
+            OWNER_VARIABLE: owner,
+            "COMPOSE_IGNORE_ORPHANS": "1",
+        }
+        refused: list[ipaddress.IPv4Network] = []
+        for _ in range(SUBNET_TRIES):
+            stopped()
+            subnet = self._free_subnet(len(shape.hosts), refused)
+            kernel = kernel_version(str(about.get("KernelVersion", "")))
+            _write_yaml(lab_file, override(shape, subnet, owner, kernel))
+            command = up_command(compose, shape.run_id, lab_file, (host.name for host in shape.hosts))
+            try:
+                run_command(command, timeout_s=UP_TIMEOUT_S, environment=environment)
+            except CommandFailed as error:
+                # Another run took that subnet between our look and compose's request.
+                if "overlaps" not in error.stderr + error.stdout:
+                    raise
+                refused.append(subnet)
+            else:
+                return
+        raise LabError(f"no free subnet was found in {SUBNET_TRIES} tries", remedy="`testbed clean` removes dead labs")
+
+    def _free_subnet(self, hosts: int, refused: list[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:
+        with engine_errors("looking for a free subnet"):
+            networks = self._client.api.networks()
+        taken = [*refused, *_subnets(networks)]
+        start = random.SystemRandom().randrange(1 << 13)
+        if (subnet := choose_subnet(taken, hosts, start)) is None:
+            raise LabError("all of 198.18.0.0/15 is taken", remedy="`testbed clean` removes dead labs")
+        return subnet
+
+    def open(self, host: str) -> ExecChannel:
+        """Start an agent in a host's container."""
+        with engine_errors(f"starting the agent on {host}"):
+            channel = ExecChannel(self._client, self._containers[host], AGENT_COMMAND, {})
+        self._channels[host] = channel
+        return channel
+
+    def ending(self, host: str) -> str:
+        """How a container, or the agent in it, came to its end."""
+        try:
+            with engine_errors(f"asking what became of {host}"):
+                return self._ending(host)
+        except LabError as error:
+            return error.message
+
+    def _ending(self, host: str) -> str:
+        import docker
+
+        try:
+            state = self._client.api.inspect_container(self._containers[host])["State"]
+            agent = self._client.api.exec_inspect(self._channels[host].exec_id)
+        except docker.errors.NotFound:
+            return f"the container of {host} was removed"
+        code = agent.get("ExitCode")
+        if state["Running"] and code not in (137, 143):
+            said = self._channels[host].stderr.decode(errors="replace").strip()
+            return f"the agent on {host} ended with exit status {code}" + (f": {said}" if said else "")
+        status = state["ExitCode"] if not state["Running"] else code
+        reason = "out of memory" if state.get("OOMKilled") else SIGNAL_NAMES.get(int(status or 0), "")
+        return f"the container of {host} ended with exit status {status}" + (f" ({reason})" if reason else "")
+
+    def close(self) -> None:
+        """Take the lab down."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+        remove_lab(self._client, self._run_id)
+
+
+def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    # JSON is YAML; it needs no library, and nothing in it is open to another reading.
+    path.write_text(f"# compose override of this run, made by testbed\n{json.dumps(content, indent=1)}\n")
+
+
+def _subnets(networks: Iterable[Mapping[str, Any]]) -> Iterable[ipaddress.IPv4Network]:
+    for network in networks:
+        for config in (network.get("IPAM") or {}).get("Config") or ():
+            if "." in (subnet := config.get("Subnet", "")):
+                yield ipaddress.IPv4Network(subnet, strict=False)
+
+
+def remove_lab(client: docker_module.DockerClient, run_id: str) -> int:
+    """Remove a run's containers and networks, by its label; gives how many there were."""
+    label = {"label": f"{RUN_LABEL}={run_id}"}
+    with engine_errors(f"taking down the lab {run_id}"):
+        containers = [each["Id"] for each in client.api.containers(all=True, filters=label)]
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(lambda one: _gone(lambda: client.api.remove_container(one, force=True, v=True)), containers))
+        networks = [each["Id"] for each in client.api.networks(filters=label)]
+        for network in networks:
+            _gone(lambda network=network: client.api.remove_network(network))  # type: ignore[misc]
+    return len(containers) + len(networks)
+
+
+def _gone(remove: Callable[[], object]) -> None:
+    """Remove something; that it is already gone, or just being removed by somebody else, is as good."""
+    import docker
+
+    try:
+        remove()
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409 or "already in progress" not in str(error.explanation):
+            raise
+
+
+def remove_dead_labs(client: docker_module.DockerClient, say: Say) -> int:
+    """Remove what runs left whose owner has died, and nothing else; gives how many containers and networks."""
+    left_commands = orphans()
+    _await_end(left_commands.values())
+    with engine_errors("looking for what dead runs left"):
+        filters = {"label": [RUN_LABEL, OWNER_LABEL]}
+        found = [each["Labels"] for each in client.api.containers(all=True, filters=filters)]
+        found += [each["Labels"] for each in client.api.networks(filters=filters)]
+    dead = {labels[RUN_LABEL] for labels in found if (owner := Owner.parse(labels[OWNER_LABEL])) and owner.is_dead()}
+    removed = 0
+    for run_id in sorted(dead):
+        removed += remove_lab(client, run_id)
+        say(f"removed what the dead run {run_id} had left")
+    return removed
+
+
+def _await_end(pids: Iterable[int]) -> None:
+    """Let a dead run's `compose up` finish: what it is making can only be removed once it is made."""
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+        finally:
+            os.close(handle)

@@ -1,0 +1,138 @@
+"""Where things stand in the drawn ladder: the y of every event, the breaks of long waits, the bars of states.
+
+Events stand in order of time, evenly enough to be read: each keeps its distance from what it could cover, and a wait
+of a tenth of a second or more becomes a marked break. Ends of packets are events too, so that packets which crossed
+on the wire cross in the drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from testbed.report.ladder import FoldRow, PacketRow, Row, StateRow
+
+BREAK_NS = 100_000_000
+BREAK_HEIGHT = 30.0
+SEND_HEIGHT = 30.0
+STATE_HEIGHT = 20.0
+FLIGHT_HEIGHT = 12.0
+EVENT_HEIGHT = 4.0
+FOLD_HEIGHT = 44.0
+COLUMNS = 3  # sockets beside one lane
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A long wait, drawn short."""
+
+    y: float
+    wait_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A socket in one state: from y to y, in its column beside a lane."""
+
+    left: bool
+    column: int
+    state: str
+    top: float
+    bottom: float
+
+
+@dataclass(slots=True)
+class Plot:
+    """What `place` worked out."""
+
+    starts: dict[int, float] = field(default_factory=dict)  # index of the row -> y
+    ends: dict[int, float] = field(default_factory=dict)
+    breaks: list[Break] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    columns: dict[bool, int] = field(default_factory=dict)  # of the left lane, of the right
+    hidden_sockets: dict[bool, int] = field(default_factory=dict)
+    bottom: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    at_ns: int
+    order: int
+    row: int
+    kind: str  # "send", "end", "state" or "fold"
+    track: tuple[object, ...]  # what it must not cover
+
+
+_HEIGHTS = {"send": SEND_HEIGHT, "state": STATE_HEIGHT, "end": FLIGHT_HEIGHT, "fold": FOLD_HEIGHT}
+
+
+def place(rows: Sequence[Row], every: Sequence[PacketRow | StateRow], *, top: float) -> Plot:
+    """Place the shown `rows`; the states of those that are folded away (in `every`) end at their fold."""
+    plot = Plot()
+    last: dict[tuple[object, ...], float] = {}
+    y, previous = top, None
+    for event in sorted(_events(rows), key=lambda event: (event.at_ns, event.order)):
+        wait = 0 if previous is None else event.at_ns - previous
+        y += 0.0 if wait == 0 else EVENT_HEIGHT
+        y = max(y, last.get(event.track, top - SEND_HEIGHT) + _HEIGHTS[event.kind])
+        if event.kind == "end":
+            y = max(y, plot.starts[event.row] + FLIGHT_HEIGHT)
+        if wait >= BREAK_NS and event.kind != "fold":
+            y = max(y, max(last.values(), default=top) + BREAK_HEIGHT + _HEIGHTS[event.kind] / 2)
+            plot.breaks.append(Break(y - (BREAK_HEIGHT + _HEIGHTS[event.kind] / 2) / 2, wait))
+        (plot.ends if event.kind == "end" else plot.starts)[event.row] = last[event.track] = y
+        previous = event.at_ns
+    plot.bottom = max(last.values(), default=top) + STATE_HEIGHT + 6
+    _bars(plot, rows, every)
+    return plot
+
+
+def _events(rows: Sequence[Row]) -> list[_Event]:
+    events: list[_Event] = []
+    for at, row in enumerate(rows):
+        if isinstance(row, PacketRow):
+            events.append(_Event(row.at_ns, at, at, "send", ("packets",)))
+            if row.delay_ns is not None:
+                events.append(_Event(row.at_ns + row.delay_ns, at, at, "end", ("end", row.from_left)))
+        elif isinstance(row, StateRow):
+            events.append(_Event(row.at_ns, at, at, "state", ("state", row.left, row.socket)))
+        else:
+            # A fold stands behind the row before it, whatever is still in flight then.
+            before = rows[at - 1]
+            since = 0 if isinstance(before, FoldRow) else before.at_ns
+            events.append(_Event(since, at, at, "fold", ("packets",)))
+    return events
+
+
+def _bars(plot: Plot, rows: Sequence[Row], every: Sequence[PacketRow | StateRow]) -> None:
+    heights = _heights(plot, rows, every)
+    sockets: dict[tuple[bool, str, str], list[tuple[float, str]]] = {}
+    for row, y in zip(every, heights, strict=True):
+        if isinstance(row, StateRow):
+            sockets.setdefault((row.left, row.host, row.socket), []).append((y, row.after))
+    for left in (True, False):
+        mine = [changes for key, changes in sockets.items() if key[0] is left]
+        plot.columns[left] = min(len(mine), COLUMNS)
+        plot.hidden_sockets[left] = max(len(mine) - COLUMNS, 0)
+        for column, changes in enumerate(mine[:COLUMNS]):
+            plot.segments += _segments(left, column, changes, plot.bottom)
+
+
+def _heights(plot: Plot, rows: Sequence[Row], every: Sequence[PacketRow | StateRow]) -> list[float]:
+    """The y of every row, folded ones at their fold: `rows` are `every` in order, with folds in the gaps."""
+    heights: list[float] = []
+    for at, row in enumerate(rows):
+        hidden = row.packets + row.states if isinstance(row, FoldRow) else 1
+        heights += [plot.starts[at]] * hidden
+    return heights
+
+
+def _segments(left: bool, column: int, changes: Sequence[tuple[float, str]], bottom: float) -> list[Segment]:
+    ends = [y for y, _ in changes[1:]] + [bottom]
+    segments = []
+    for (y, state), end in zip(changes, ends, strict=True):
+        closed = state == "CLOSE" and end == bottom
+        end = min(y + STATE_HEIGHT, bottom) if closed else end
+        if end - y >= 1:
+            segments.append(Segment(left, column, state, y, end))
+    return segments

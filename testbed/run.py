@@ -1,0 +1,376 @@
+"""Walking a plan against a lab: set the hosts up, prove that we see, play the steps, collect what was captured.
+
+The order is the point. Captures run, and a canary frame has been heard by the sniffer, before the first step; another
+one ends them, so neither a start nor an end is lost. What goes wrong in here is a `Problem` in the evidence (the
+verdict becomes unknown, and what was collected is kept), unless there is no lab at all: that raises.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from testbed import evidence as e
+from testbed.errors import BlindError, LabError
+from testbed.lab.agents import AgentLost, Agents, Message
+from testbed.lab.contract import Lab
+from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
+from testbed.plan import LINK, SNIFFER, LinkPlan, Plan, link_settings
+from testbed.stop import Stop
+
+INTERFACE = "eth0"
+SNAP_LENGTH = 262144
+STATES_INTERVAL_NS = 1_000_000
+DOCKER_DNS = "127.0.0.11:"  # the engine's own resolver listens in every container; no program of a scenario's does
+HUB_TIMEOUT_S = 10.0
+CANARY_TIMEOUT_NS = 300_000_000
+_RECORD = struct.Struct("<QIIB")  # of the agent's capture files, docs/agent-protocol.md
+
+
+@dataclass
+class Recorder:
+    """Turns the agents' events into records, and passes marks on."""
+
+    records: list[e.Record] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    relay: Callable[[str, str, Any], None] = lambda host, name, value: None
+
+    def __call__(self, host: str, message: Message) -> None:
+        """Hear one event of a host."""
+        kind = message.get("event")
+        if kind == "state" and message["socket"].startswith(DOCKER_DNS):
+            return
+        if handler := HANDLERS.get(str(kind)):
+            self.records.append(handler(host, message))
+        else:
+            self.problem(host, f"the agent sent an event that nobody knows: {kind!r}")
+        if kind == "mark":
+            self.relay(host, message["name"], message.get("value"))
+        elif kind == "played":
+            self.ended.add(host)
+
+    def problem(self, where: str, says: str) -> None:
+        """Note what could not be done or seen."""
+        self.records.append(e.Problem(where, says))
+
+
+def _step(host: str, m: Message) -> e.StepOutcome:
+    return e.StepOutcome(
+        host=host,
+        path=m["path"],
+        step=m["step"],
+        outcome=m["outcome"],
+        start_ns=m["start_ns"],
+        end_ns=m["end_ns"],
+        round=tuple(m.get("round") or ()),
+        errno=m.get("errno"),
+        says=m.get("says") or "",
+        local=m.get("local"),
+        peer=m.get("peer"),
+        bytes=m.get("bytes"),
+        sha256=m.get("sha256"),
+        data=m.get("data"),
+    )
+
+
+def _snapshot(host: str, m: Message) -> e.TableSnapshot:
+    rows = tuple(
+        e.TableRow(r["state"], r["local"], r["peer"], r.get("recv_queue", 0), r.get("send_queue", 0))
+        for r in m["rows"]
+        if not r["local"].startswith(DOCKER_DNS)
+    )
+    return e.TableSnapshot(host, m["name"], m["time_ns"], rows)
+
+
+HANDLERS: dict[str, Callable[[str, Message], e.Record]] = {
+    "step": _step,
+    "snapshot": _snapshot,
+    "played": lambda h, m: e.ProgramEnd(h, m["time_ns"], m.get("exit"), m.get("signal"), bool(m.get("held"))),
+    "state": lambda h, m: e.StateSample(h, m["time_ns"], m["socket"], m["from"], m["to"]),
+    "log": lambda h, m: e.LogLine(h, m["time_ns"], m["line"]),
+    "mark": lambda h, m: e.MarkMade(h, m.get("time_ns", 0), m["name"]),
+    "fault": lambda h, m: e.FaultFired(h, m["time_ns"], m["rule"], m["action"], m.get("says", "")),
+    "problem": lambda h, m: e.Problem(h, m["says"]),
+}
+
+
+class Clock:
+    """Milliseconds that each phase of a run took."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, float] = {}
+        self._start = self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        """What has passed since the last lap belongs to this phase."""
+        now = time.monotonic()
+        self.phases[phase] = round(self.phases.get(phase, 0.0) + (now - self._last) * 1000, 3)
+        self._last = now
+
+    def total(self) -> float:
+        """Since the beginning."""
+        return round((time.monotonic() - self._start) * 1000, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host that has said hello."""
+
+    name: str
+    role: str
+    address: str
+    mac: str
+    kernel: str
+
+
+def run_plan(
+    plan: Plan, lab: Lab, facts: e.RunFacts, files: Mapping[str, bytes], stop: Stop, clock: Clock, timeout_s: float
+) -> e.Evidence:
+    """Play a plan in a lab that is up, and give the evidence.
+
+    `files` holds the payload files by name. Raises Interrupted when asked to stop, LabError or BlindError where the lab
+    cannot be made ready; after the first step nothing is raised but Interrupted, and problems are records.
+    """
+    recorder = Recorder()
+    agents = Agents(lab, stop, recorder)
+    recorder.relay = lambda host, name, value: _relay(agents, plan, recorder, host, name, value)
+    with stop.waking(agents.wake):
+        try:
+            agents.open([*(host.name for host in plan.hosts), SNIFFER])
+            hosts, sysctls = _greet(agents, plan, facts)
+            captures = _set_up(agents, plan, hosts)
+            _prove_hub(agents, hosts)
+            clock.lap("lab_up")
+            recorder.records += [_facts(host) for host in hosts.values()]
+            _play(agents, plan, hosts, files, recorder, timeout_s)
+            clock.lap("play")
+            seen, counts = _collect(agents, plan, hosts, captures, recorder)
+            clock.lap("collect")
+        finally:
+            agents.close()
+    run = replace(facts, sysctls=sysctls, versions={**facts.versions, **lab.versions})
+    return e.Evidence(plan.scenario, (run, *recorder.records, *counts), seen)
+
+
+def _facts(host: Host) -> e.HostFacts:
+    return e.HostFacts(host.name, host.role, host.address, host.mac, host.kernel, INTERFACE)
+
+
+def _greet(agents: Agents, plan: Plan, facts: e.RunFacts) -> tuple[dict[str, Host], dict[str, str]]:
+    roles = {**{host.name: host.role for host in plan.hosts}, SNIFFER: SNIFFER}
+    names = sorted({name for host in plan.hosts for name in host.sysctls} | set(facts.sysctls))
+    answers = agents.wait([agents.ask(name, "hello", sysctls=names) for name in roles])
+    hosts = {}
+    for (name, role), answer in zip(roles.items(), answers, strict=True):
+        about = answer["interfaces"].get(INTERFACE, {})
+        addresses = about.get(facts.family) or [""]
+        hosts[name] = Host(name, role, addresses[0], about.get("mac", ""), answer["kernel"])
+        if not hosts[name].address or not hosts[name].mac:
+            raise LabError(f"{name} has no {facts.family} address on {INTERFACE}")
+    first = answers[0]
+    return hosts, {str(name): str(value) for name, value in first.get("sysctls", {}).items()}
+
+
+def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host]) -> tuple[tuple[str, str, str], ...]:
+    """Offloads off, neighbours known, links impaired, captures running; gives (vantage, host, interface) of each."""
+    tickets = []
+    for host in hosts.values():
+        neighbours = [{"address": peer.address, "mac": peer.mac} for peer in hosts.values() if peer is not host]
+        tickets.append(agents.ask(host.name, "prepare", interface=INTERFACE, neighbours=neighbours))
+    addresses = {host.name: host.address for host in hosts.values()}
+    for link in plan.links:
+        settings = link_settings(link, plan, addresses)
+        families = [plan.scenario.family]
+        tickets.append(
+            agents.ask(link.host, "wire.apply", interface=INTERFACE, address_families=families, link=settings)
+        )
+    captures = (*_vantages(plan),)
+    for vantage, name, interface in captures:
+        tickets.append(
+            agents.ask(
+                name,
+                "capture.start",
+                name=vantage,
+                interface=interface,
+                promiscuous=name == SNIFFER,
+                snap_length=SNAP_LENGTH,
+            )
+        )
+    tickets += [agents.ask(host.name, "states.start", interval_ns=STATES_INTERVAL_NS) for host in plan.hosts]
+    agents.wait(tickets)
+    return captures
+
+
+def _vantages(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    for host in plan.hosts:
+        yield host.name, host.name, INTERFACE
+        if plan.link(host.name):
+            yield f"{host.name}:{LINK}", host.name, LINK
+    yield e.WIRE, SNIFFER, INTERFACE
+
+
+def _ring(hosts: Mapping[str, Host]) -> list[tuple[Host, Host]]:
+    """Who sends a canary to whom: around all hosts, or of a lone host to the sniffer."""
+    players = [host for host in hosts.values() if host.role != SNIFFER]
+    if len(players) == 1:
+        return [(players[0], hosts[SNIFFER])]
+    return [(one, players[(index + 1) % len(players)]) for index, one in enumerate(players)]
+
+
+def _canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> bool:
+    """Send a unicast frame around the hosts; whether the sniffer has heard every one."""
+    tokens = []
+    for source, destination in _ring(hosts):
+        token = f"{label} {source.name}"
+        agents.request(source.name, "canary.send", interface=INTERFACE, to=destination.mac, token=token)
+        tokens.append(token)
+    wanted = [
+        agents.ask(SNIFFER, "canary.wait", name=e.WIRE, token=token, timeout_ns=CANARY_TIMEOUT_NS) for token in tokens
+    ]
+    return all(answer["heard"] for answer in agents.wait(wanted))
+
+
+def _prove_hub(agents: Agents, hosts: Mapping[str, Host]) -> None:
+    """Wait until the sniffer hears what the others say to each other.
+
+    The first round teaches a learning bridge every address; only what is heard after it proves a hub.
+    """
+    deadline = time.monotonic() + HUB_TIMEOUT_S
+    _canaries(agents, hosts, "start 0")
+    for attempt in itertools.count(1):
+        if _canaries(agents, hosts, f"start {attempt}"):
+            return
+        if time.monotonic() > deadline:
+            break
+    raise BlindError(
+        "the sniffer does not hear what the hosts send to each other: the bridge still learns addresses",
+        remedy="look at the log of the `hub` service, which must set the bridge's ageing time to 0",
+    )
+
+
+def _relay(agents: Agents, plan: Plan, recorder: Recorder, host: str, name: str, value: Any) -> None:
+    for peer in plan.hosts:
+        if peer.name != host and peer.name not in recorder.ended and peer.name not in agents.lost:
+            agents.ask(peer.name, "mark", name=name, value=value)
+
+
+def _play(
+    agents: Agents,
+    plan: Plan,
+    hosts: Mapping[str, Host],
+    files: Mapping[str, bytes],
+    recorder: Recorder,
+    timeout_s: float,
+) -> None:
+    addresses = {host.name: host.address for host in hosts.values()}
+    encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    scenario = plan.scenario
+    players = [host for host in plan.hosts if host.steps]
+    tickets = [
+        agents.ask(
+            host.name,
+            "play",
+            steps=host.steps,
+            addresses=addresses,
+            host=host.name,
+            family=scenario.family,
+            seed=scenario.seed,
+            files=encoded,
+        )
+        for host in players
+    ]
+    try:
+        agents.wait(tickets)
+        ended = agents.run_until(lambda: bool(agents.lost) or recorder.ended >= {p.name for p in players}, timeout_s)
+        if not ended:
+            still = ", ".join(_standing(p.name, recorder) for p in players if p.name not in recorder.ended)
+            recorder.problem("play", f"the play did not end within {timeout_s:g} s: {still}")
+        elif not agents.lost:
+            settle_s = scenario.settle / 1e9
+            names = [host.name for host in plan.hosts]
+            agents.wait([agents.ask(n, "settled", timeout_ns=scenario.settle) for n in names], settle_s + 5)
+    except AgentLost:
+        pass  # told below, with the others
+    except LabError as error:
+        recorder.problem("play", error.message)
+    for host, says in agents.lost.items():
+        recorder.problem(host, says)
+
+
+def _standing(host: str, recorder: Recorder) -> str:
+    paths = [record.path for record in recorder.records if isinstance(record, e.StepOutcome) and record.host == host]
+    return f"{host} has ended no step" if not paths else f"{host} has not ended the step behind steps[{paths[-1]}]"
+
+
+def _collect(
+    agents: Agents,
+    plan: Plan,
+    hosts: Mapping[str, Host],
+    captures: Iterable[tuple[str, str, str]],
+    recorder: Recorder,
+) -> tuple[dict[str, Capture], list[e.Record]]:
+    counts: list[e.Record] = []
+    seen: dict[str, Capture] = {}
+    if not agents.lost:
+        _attempt(recorder, e.WIRE, lambda: _prove_end(agents, hosts, recorder))
+    for vantage, name, interface in captures:
+        _attempt(recorder, vantage, partial(_fetch, agents, vantage, name, interface, seen, counts))
+    for host in plan.hosts:
+        _attempt(recorder, host.name, partial(agents.request, host.name, "states.stop"))
+    for link in plan.links:
+        _attempt(recorder, link.host, partial(_count_link, agents, link, counts))
+    held = {r.host for r in recorder.records if isinstance(r, e.ProgramEnd) and r.held}
+    for name in held - set(agents.lost):
+        _attempt(recorder, name, partial(agents.request, name, "release"))
+    return {vantage: seen[vantage] for vantage in sorted(seen)}, counts
+
+
+def _attempt(recorder: Recorder, where: str, act: Callable[[], object]) -> None:
+    """Collect one thing; what cannot be had is a problem, and the rest is still collected."""
+    try:
+        act()
+    except AgentLost as error:
+        if not any(isinstance(r, e.Problem) and r.where == error.host for r in recorder.records):
+            recorder.problem(error.host, error.message)
+    except LabError as error:
+        recorder.problem(where, error.message)
+
+
+def _prove_end(agents: Agents, hosts: Mapping[str, Host], recorder: Recorder) -> None:
+    if not _canaries(agents, hosts, "end 0") and not _canaries(agents, hosts, "end 1"):
+        recorder.problem(e.WIRE, "the sniffer did not hear the frame that ends the capture: its tail may be missing")
+
+
+def _fetch(
+    agents: Agents, vantage: str, host: str, interface: str, seen: dict[str, Capture], counts: list[e.Record]
+) -> None:
+    count = agents.request(host, "capture.stop", name=vantage)
+    frames = tuple(read_records(agents.fetch(host, count["path"])))
+    statistics = InterfaceStatistics(0, received=count["packets"] + count["dropped"], dropped=count["dropped"])
+    about = Interface(vantage, snap_length=SNAP_LENGTH, description=f"{interface} of {host}")
+    seen[vantage] = Capture((about,), frames, (statistics,))
+    counts.append(e.CaptureCount(vantage, host, interface, count["packets"], count["dropped"]))
+
+
+def read_records(content: bytes) -> Iterator[Frame]:
+    """The frames of an agent's capture file."""
+    offset = 0
+    while offset < len(content):
+        time_ns, length, captured, direction = _RECORD.unpack_from(content, offset)
+        offset += _RECORD.size
+        yield Frame(time_ns, content[offset : offset + captured], length, 0, Direction(direction))
+        offset += captured
+
+
+def _count_link(agents: Agents, link: LinkPlan, counts: list[e.Record]) -> None:
+    answer = agents.request(link.host, "wire.read")
+    if not answer.get("up"):
+        raise BlindError(f"the impaired link of {link.host} was down at the end")
+    asked = {name: impairment.model_dump(mode="json") for name, impairment in link.sources.items()}
+    counts.append(e.LinkCount(link.host, asked, answer["in"], answer["out"], answer["dropped"], answer["duplicated"]))

@@ -1,0 +1,250 @@
+"""One scenario, from its file to its verdict: the only place that knows the whole way.
+
+read -> plan -> lab up -> play -> collect -> lab down -> judge -> write. What was opened is closed in reverse, whatever
+happens between.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import testbed
+from testbed.errors import UsageError
+from testbed.evidence import Evidence, RunFacts, Timing
+from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, save_evidence, save_outputs
+from testbed.lab.contract import Lab, LabHost, LabShape, Say
+from testbed.pcap.writer import write_capture
+from testbed.plan import SNIFFER, Plan, make_plan
+from testbed.profile import profile_sysctls
+from testbed.result import result_json
+from testbed.run import Clock, run_plan
+from testbed.scenario.model import Scenario, dump_scenario
+from testbed.scenario.read import Located
+from testbed.stop import Stop
+from testbed.verdict.judge import judge
+from testbed.verdict.value import Judgement
+
+NEWEST_KERNEL = (99, 0)
+BACKENDS = ("auto", "compose")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line changes about a run."""
+
+    backend: str = "auto"
+    engine: str = "auto"
+    out: Path = Path("results")
+    seed: int | None = None
+    family: str | None = None
+    timeout_s: float | None = None
+    keep: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A scenario to run: its file, and the name of its folder (differs from the stem when it is repeated)."""
+
+    path: Path
+    folder_name: str
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return self.path.stem
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that came to a verdict."""
+
+    judgement: Judgement
+    folder: Path
+
+
+def new_run_id() -> str:
+    """A run's id: the time, so that folders sort by it, and a few random digits."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
+
+
+def resolve(located: Located, options: Options) -> Scenario:
+    """The scenario with what the command line changes."""
+    changes: dict[str, Any] = {}
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    if options.family is not None:
+        changes["family"] = options.family
+    if not changes and not options.settings:
+        return located.scenario
+    data = dump_scenario(located.scenario)
+    data |= changes
+    for path, text in options.settings:
+        _set(data, path, text)
+    return _validated(data)
+
+
+def _set(data: dict[str, Any], path: str, text: str) -> None:
+    import yaml
+
+    *parents, last = path.split(".")
+    place: Any = data
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise UsageError(f"--set {path}: {part} holds a value, nothing can be set in it")
+    value = yaml.safe_load(text)
+    if isinstance(place, list):
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _validated(data: Mapping[str, Any]) -> Scenario:
+    import yaml
+
+    from testbed.scenario.read import read_scenario
+
+    return read_scenario(yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True).encode(), "(command line)")
+
+
+def lab_shape(plan: Plan, run_id: str) -> LabShape:
+    """What the backend shall bring up for a plan."""
+    hosts = [LabHost(host.name, host.sysctls) for host in plan.hosts]
+    return LabShape(run_id, plan.name, plan.scenario.family, (*hosts, LabHost(SNIFFER, {})))
+
+
+def choose_backend(asked: str) -> tuple[str, str]:
+    """The backend and why."""
+    if asked not in BACKENDS:
+        raise UsageError(f"backend {asked!r} is not there", remedy=f"backends: {', '.join(BACKENDS)}")
+    if asked == "compose":
+        return "compose", "asked for"
+    from testbed.lab.engine import connect, engine_address
+
+    connect()
+    return "compose", f"a Docker engine answers at {engine_address()}"
+
+
+def _bring_up(backend: str, shape: LabShape, folder: Path, say: Say, stopped: Callable[[], None]) -> Lab:
+    from testbed.lab.compose import ComposeLab
+
+    assert backend == "compose"
+    return ComposeLab.bring_up(shape, folder / "lab.yaml", say, stopped)
+
+
+def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say) -> Done:
+    """Run one scenario and leave its folder. Raises what keeps it from coming to a verdict."""
+    clock = Clock()
+    located = load_scenario(job.path)
+    scenario = resolve(located, options)
+    plan = make_plan(job.name, scenario, engine=options.engine)
+    files = load_payloads(plan.files, job.path)
+    backend, why = choose_backend(options.backend)
+    say(f"backend {backend}: {why}")
+    folder = make_run_folder(options.out, run_id, job.folder_name)
+    lab_id = f"{run_id}-{job.folder_name}"
+    facts = _facts(plan, located, lab_id, backend, why)
+    try:
+        evidence = _in_lab(plan, facts, folder, files, options, stop, say, clock)
+    except BaseException:
+        _remove_if_empty(folder)
+        raise
+    return conclude(evidence, folder, clock)
+
+
+def _in_lab(
+    plan: Plan,
+    facts: RunFacts,
+    folder: Path,
+    files: Mapping[str, bytes],
+    options: Options,
+    stop: Stop,
+    say: Say,
+    clock: Clock,
+) -> Evidence:
+    stop.check()
+    say("bringing the lab up")
+    lab = _bring_up(facts.backend, lab_shape(plan, facts.run_id), folder, say, stop.check)
+    try:
+        say("playing")
+        timeout_s = options.timeout_s or plan.scenario.timeout / 1e9
+        return run_plan(plan, lab, facts, files, stop, clock, timeout_s)
+    finally:
+        if options.keep and stop.reason is None:
+            say(f"the lab {facts.run_id} is kept; `testbed clean` removes it once this command has ended")
+        else:
+            say("taking the lab down")
+            lab.close()
+        clock.lap("lab_down")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A run that came to nothing leaves no folder; one that left something keeps it."""
+    (folder / "lab.yaml").unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+        folder.parent.rmdir()
+    except OSError:
+        return
+
+
+def conclude(evidence: Evidence, folder: Path, clock: Clock) -> Done:
+    """Judge what a run found and write it all down."""
+    judgement = judge(evidence)
+    clock.lap("judge")
+    timing = Timing({**clock.phases, "total": clock.total()})
+    evidence = replace(evidence, records=(*evidence.records, timing))
+    judgement = replace(judgement, evidence=evidence)
+    save_evidence(folder, evidence)
+    save_outputs(folder, outputs(judgement))
+    return Done(judgement, folder)
+
+
+def outputs(judgement: Judgement) -> dict[str, bytes]:
+    """The files that are made of a judgement."""
+    from testbed.report.html import render_html
+    from testbed.report.svg import render_svg
+
+    return {
+        "trace.pcapng": write_capture(judgement.trace),
+        "report.html": render_html(judgement).encode(),
+        "ladder.svg": render_svg(judgement).encode(),
+        "result.json": result_json(judgement).encode(),
+    }
+
+
+def check_folder(folder: Path) -> Judgement:
+    """The verdict of a run folder, made again from its evidence."""
+    return judge(load_evidence(folder))
+
+
+def _facts(plan: Plan, located: Located, lab_id: str, backend: str, why: str) -> RunFacts:
+    scenario = plan.scenario
+    pinned = profile_sysctls(scenario.family, NEWEST_KERNEL)
+    return RunFacts(
+        run_id=lab_id,
+        scenario=plan.name,
+        scenario_file=located.file,
+        backend=backend,
+        backend_why=why,
+        engine=plan.engine,
+        engine_why=plan.engine_why,
+        family=scenario.family,
+        seed=scenario.seed,
+        started_ns=time.time_ns(),
+        versions={"testbed": testbed.__version__, "python": _python()},
+        sysctls=pinned,
+        lines={".".join(map(str, path)): line for path, line in located.lines.items()},
+    )
+
+
+def _python() -> str:
+    import platform
+
+    return platform.python_version()

@@ -1,0 +1,87 @@
+"""What a person at a terminal sees: progress while a lab comes up, then lines in colour, or plain where they must be.
+
+Progress goes to standard error, results to standard output. NO_COLOR (no-color.org) and a dumb terminal are respected.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterable
+from typing import TextIO
+
+from testbed.errors import TestbedError
+from testbed.report.style import STYLES, Line
+
+DEFAULT_WIDTH = 100
+CLEAR_LINE = "\r\x1b[2K"
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether a stream takes colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def unicode_output() -> bool:
+    """Whether the terminal's encoding can draw lines."""
+    encoding = getattr(sys.stdout, "encoding", None) or locale.getpreferredencoding(False)
+    return encoding.lower().replace("-", "") in ("utf8", "utf8sig")
+
+
+def width() -> int:
+    """Columns of the terminal, at least 60."""
+    return max(60, shutil.get_terminal_size((DEFAULT_WIDTH, 40)).columns)
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines of styled spans."""
+    if colours(sys.stdout):
+        _print_coloured(lines)
+    else:
+        sys.stdout.write("".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines))
+    sys.stdout.flush()
+
+
+def _print_coloured(lines: Iterable[Line]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)))
+
+
+def print_error(error: TestbedError) -> None:
+    """Say on standard error what went wrong and what to do."""
+    mark = "\x1b[31mtestbed:\x1b[0m" if colours(sys.stderr) else "testbed:"
+    sys.stderr.write(f"{mark} {error}\n")
+
+
+class Progress:
+    """One line that changes where standard error is a terminal, else a line for each change."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._live = sys.stderr.isatty()
+        self._quiet = quiet
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, words: str) -> None:
+        """Say what a run is doing."""
+        if self._quiet:
+            return
+        with self._lock:
+            if self._live:
+                sys.stderr.write(f"{CLEAR_LINE}{name}: {words[: width() - len(name) - 3]}")
+            else:
+                sys.stderr.write(f"{name}: {words}\n")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Make room for results."""
+        if self._live and not self._quiet:
+            with self._lock:
+                sys.stderr.write(CLEAR_LINE)
+                sys.stderr.flush()

@@ -1,0 +1,49 @@
+"""Comments on the packets of the trace, for whoever opens it in Wireshark: fates, faults, repeats, findings, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from testbed.pcap.frame import Capture
+from testbed.verdict.classes import name
+from testbed.verdict.value import Check, Outcome
+from testbed.verdict.view import View
+from testbed.verdict.wire import show_ms
+
+
+def annotate(view: View, checks: Iterable[Check], verdict: Outcome) -> Capture:
+    """The trace with its comments."""
+    comments: dict[int, list[str]] = {}
+    for number, says in _comments(view, checks):
+        comments.setdefault(number, []).append(says)
+    frames = tuple(
+        replace(frame, comments=(*frame.comments, *dict.fromkeys(comments[number]))) if number in comments else frame
+        for number, frame in enumerate(view.trace.frames, 1)
+    )
+    section = (*view.trace.comments, f"scenario {view.evidence.run.scenario}: {verdict.value}")
+    return replace(view.trace, frames=frames, comments=section)
+
+
+def _comments(view: View, checks: Iterable[Check]) -> Iterator[tuple[int, str]]:
+    yield from _fates(view)
+    for number in sorted(view.again):
+        yield number, f"{name(view.by_number[number])} again"
+    for connection in view.connections:
+        for finding in connection.audit:
+            yield from ((number, f"{finding.rule}: {finding.says}") for number in finding.packets)
+    for check in checks:
+        if check.verdict is Outcome.FAILED:
+            said = f"check {check.name} failed: expected {check.expected}, seen {check.seen}"
+            yield from ((number, said) for number in check.packets)
+
+
+def _fates(view: View) -> Iterator[tuple[int, str]]:
+    for trip in view.trips:
+        seen = [number for number in (trip.sent, trip.wire, trip.arrived) if number is not None]
+        if trip.fate == "lost":
+            yield from ((number, f"lost on the way to {trip.destination}: {trip.cause}") for number in seen)
+        elif trip.delivered is not None and trip.sent_ns is not None and trip.ended_ns is not None:
+            took = show_ms(trip.ended_ns - trip.sent_ns)
+            what = "a duplicate, delivered" if trip.fate == "duplicate" else "delivered"
+            yield trip.delivered, f"{what} {took} after it was sent"

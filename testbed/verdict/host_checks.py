@@ -1,0 +1,211 @@
+"""Checks of what a host's kernel and program showed: socket states, tables of connections, lines printed.
+
+The socket table is sampled about a thousand times a second, so a state may pass unseen. Linux moves along the edges of
+`MOVES` (RFC 9293 figure 5); where a sample shows a jump over a state that was expected, we cannot tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from testbed.evidence import LogLine, StateSample, StepOutcome, TableSnapshot
+from testbed.plan import HostPlan
+from testbed.scenario.model import ExpectSnapshot
+from testbed.scenario.steps import Parallel, Repeat, Snapshot, Step
+from testbed.verdict.kind import Answer, Kind, Question, expected
+from testbed.verdict.program_checks import find_trouble
+from testbed.verdict.value import Outcome
+from testbed.verdict.view import View
+
+T = TypeVar("T")
+
+MOVES: dict[str, tuple[str, ...]] = {
+    "CLOSE": ("LISTEN", "SYN_SENT", "SYN_RECV"),
+    "LISTEN": ("CLOSE", "SYN_RECV", "SYN_SENT"),
+    "SYN_SENT": ("SYN_RECV", "ESTABLISHED", "CLOSE"),
+    "SYN_RECV": ("ESTABLISHED", "FIN_WAIT1", "CLOSE", "LISTEN"),
+    "ESTABLISHED": ("FIN_WAIT1", "CLOSE_WAIT", "CLOSE"),
+    "FIN_WAIT1": (
+        "FIN_WAIT2",
+        "CLOSING",
+        "CLOSE",
+    ),  # never TIME_WAIT: a FIN that acknowledges takes FIN_WAIT2 on its way
+    "FIN_WAIT2": ("TIME_WAIT", "CLOSE"),
+    "CLOSING": ("TIME_WAIT", "CLOSE"),
+    "CLOSE_WAIT": ("LAST_ACK", "CLOSE"),
+    "LAST_ACK": ("CLOSE",),
+    "TIME_WAIT": ("CLOSE",),
+}
+_ENDS = frozenset({"CLOSE", "LISTEN"})  # a socket does not pass through these on its way elsewhere
+
+
+def may_hide(before: str, after: str, state: str) -> bool:
+    """Whether a socket that went from one state to another may have been in a third between."""
+    return after not in MOVES.get(before, ()) and state in _beyond(before) and after in _beyond(state)
+
+
+def _beyond(state: str) -> set[str]:
+    """The states that can come after one, in the same life of a socket."""
+    found: set[str] = set()
+    ahead = list(MOVES.get(state, ()))
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += () if one in _ENDS else MOVES.get(one, ())
+    return found
+
+
+def _hosts(view: View, name: str) -> list[HostPlan]:
+    """The hosts that a name stands for: all replicas of a role, or the one host called so."""
+    roles = [host for host in view.plan.hosts if host.role == name]
+    return roles or [host for host in view.plan.hosts if host.name == name]
+
+
+def _first_wrong(answers: Iterable[Answer]) -> Answer:
+    """Of several hosts' answers the one that counts: the first failed, else the first unknown, else the first."""
+    order = {Outcome.FAILED: 0, Outcome.UNKNOWN: 1, Outcome.PASSED: 2}
+    return min(answers, key=lambda answer: order[answer.verdict])
+
+
+def _list(words: Iterable[object]) -> str:
+    return f"[{', '.join(str(word) for word in words)}]"
+
+
+def find_in_order(wanted: Sequence[T], seen: Sequence[T]) -> int:
+    """How many of the wanted things occur in that order."""
+    found = 0
+    for one in seen:
+        if found < len(wanted) and one == wanted[found]:
+            found += 1
+    return found
+
+
+def _states(view: View, question: Question) -> Answer:
+    wanted = [name for name, _ in groupby(state.value for state in question.wanted)]
+    return _first_wrong(_states_of(view, host.name, wanted) for host in _hosts(view, question.key))
+
+
+def _states_of(view: View, host: str, wanted: list[str]) -> Answer:
+    samples = sorted((s for s in view.evidence.all(StateSample) if s.host == host), key=lambda s: s.time_ns)
+    seen = [name for name, _ in groupby(sample.after for sample in samples)]
+    found = find_in_order(wanted, seen)
+    if found == len(wanted):
+        return Answer(Outcome.PASSED, _list(wanted), _list(seen))
+    if not samples:
+        return _no_evidence(view, host, _list(wanted), "[]", f"no socket of {host} was ever sampled")
+    missing = wanted[found]
+    after = f" after {', '.join(wanted[:found])}" if found else ""
+    why = f"no socket of {host} was seen to enter {missing}{after}; {_last(view, samples)}"
+    jump = next((sample for sample in samples if may_hide(sample.before, sample.after, missing)), None)
+    if jump is None:
+        return Answer(Outcome.FAILED, _list(wanted), _list(seen), why)
+    says = (
+        f"{why}; but between two samples, at {view.seconds(jump.time_ns)}, {jump.socket} went from {jump.before} to "
+        f"{jump.after}, and may have been in {missing} unseen: give the wire a delay of some milliseconds"
+    )
+    return Answer(Outcome.UNKNOWN, _list(wanted), _list(seen), says)
+
+
+def _last(view: View, samples: Sequence[StateSample]) -> str:
+    last = samples[-1]
+    return f"the last change was {last.before} to {last.after} at {view.seconds(last.time_ns)} ({last.socket})"
+
+
+def _no_evidence(view: View, host: str, wanted: str, seen: str, says: str) -> Answer:
+    """The program failed before: then so did this. It did not: then we could not see."""
+    trouble = find_trouble(view, host)
+    if trouble is not None and not trouble.unseen:
+        return Answer(Outcome.FAILED, wanted, seen, f"{says}: {trouble.says}", trouble.packets)
+    return Answer(Outcome.UNKNOWN, wanted, seen, says)
+
+
+def _snapshot(view: View, question: Question) -> Answer:
+    name, wanted = question.key, question.wanted
+    takers = [host for host in view.plan.hosts if name in _taken(view.evidence.scenario.hosts[host.role].steps)]
+    if not takers:
+        return Answer(Outcome.UNKNOWN, show(wanted), "no snapshot", f"no step takes a snapshot named {name}")
+    return _first_wrong(_snapshot_of(view, host.name, name, wanted) for host in takers)
+
+
+def _taken(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        if isinstance(step, Snapshot):
+            yield step.snapshot
+        elif isinstance(step, Repeat | Parallel):
+            yield from _taken(step.steps)
+
+
+def show(wanted: ExpectSnapshot) -> str:
+    """An expected snapshot as a scenario writes it."""
+    parts = []
+    if wanted.states:
+        parts.append(f"states: {{{', '.join(f'{state.value}: {n.show()}' for state, n in wanted.states.items())}}}")
+    if wanted.listening:
+        parts.append(f"listening: {_list(wanted.listening)}")
+    return f"{{{', '.join(parts)}}}"
+
+
+def _snapshot_of(view: View, host: str, name: str, wanted: ExpectSnapshot) -> Answer:
+    tables = [table for table in view.evidence.all(TableSnapshot) if (table.host, table.name) == (host, name)]
+    if not tables:
+        return _no_evidence(view, host, show(wanted), "no snapshot", f"{host} took no snapshot named {name}")
+    return _first_wrong(_table(view, table, wanted) for table in tables)
+
+
+def _table(view: View, table: TableSnapshot, wanted: ExpectSnapshot) -> Answer:
+    states = Counter(row.state for row in table.rows)
+    listening = sorted({row.local for row in table.rows if row.state == "LISTEN"})
+    shown = {state.value: states[state.value] for state in wanted.states} or dict(sorted(states.items()))
+    seen = f"{{states: {{{', '.join(f'{state}: {count}' for state, count in shown.items())}}}"
+    seen += f", listening: {_list(listening)}}}" if wanted.listening else "}"
+    wrong = [f"{states[s.value]} sockets in {s.value}" for s, n in wanted.states.items() if states[s.value] not in n]
+    wrong += [f"nobody listening on {local}" for local in wanted.listening if local not in listening]
+    if not wrong:
+        return Answer(Outcome.PASSED, show(wanted), seen)
+    rows = "; ".join(f"{row.state} {row.local} {row.peer}" for row in table.rows[:8]) or "it is empty"
+    why = f"the table of {table.host} at {view.seconds(table.time_ns)} has {', '.join(wrong)}; its rows: {rows}"
+    return Answer(Outcome.FAILED, show(wanted), seen, why)
+
+
+def _logs(view: View, question: Question) -> Answer:
+    return _first_wrong(_logs_of(view, host.name, question.wanted) for host in _hosts(view, question.key))
+
+
+def matches(pattern: str, line: str) -> bool:
+    """Whether a line fits a pattern in which `*` stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), line, re.DOTALL) is not None
+
+
+def _logs_of(view: View, host: str, wanted: Sequence[str]) -> Answer:
+    lines = [line for line in view.evidence.all(LogLine) if line.host == host]
+    left = list(wanted)
+    for line in lines:
+        if left and matches(left[0], line.line):
+            left.pop(0)
+    expected_text, seen = _list(map(repr, wanted)), _list(repr(line.line) for line in lines)
+    if not left:
+        return Answer(Outcome.PASSED, expected_text, seen)
+    says = f"{host} did not print {left[0]!r}"
+    if len(left) < len(wanted):
+        says += f" after {wanted[-len(left) - 1]!r}"
+    if not any(step.host == host for step in view.evidence.all(StepOutcome)):
+        return Answer(Outcome.UNKNOWN, expected_text, seen, f"{says}, and nothing was heard of its program")
+    last = (
+        f"its last line, at {view.seconds(lines[-1].time_ns)}, is {lines[-1].line!r}" if lines else "it printed nothing"
+    )
+    trouble = find_trouble(view, host)
+    told = f"; {trouble.says}" if trouble else ""
+    verdict = Outcome.UNKNOWN if trouble is not None and trouble.unseen else Outcome.FAILED
+    return Answer(verdict, expected_text, seen, f"{says}; {last}{told}")
+
+
+CHECKS = (
+    Kind(expected("states.*"), _states),
+    Kind(expected("snapshots.*"), _snapshot),
+    Kind(expected("logs.*"), _logs),
+)

@@ -1,0 +1,143 @@
+"""The tables and the small parts: transitions, sequence arithmetic, streams, completeness, Zeek's rules."""
+
+from __future__ import annotations
+
+import ast
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tcp_notation import conversation, trace
+
+import testbed.tcp.trace
+from testbed.packet import Flags
+from testbed.tcp.audit import RULES
+from testbed.tcp.sequence import unwrap, wrap
+from testbed.tcp.states import TRANSITIONS, Event, State, step
+from testbed.tcp.stream import FILLED, NEW, REPEATED, Stream
+from testbed.tcp.trace import trace_connections
+from testbed.tcp.wireshark import EMPTY
+from testbed.tcp.wireshark import FILLED as WITH_PAYLOAD
+from testbed.tcp.zeek import Zeek
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    """From CLOSE each state can be reached; each can be left again."""
+    reached = {State.CLOSE}
+    for _ in State:
+        reached |= {after for (before, _), after in TRANSITIONS.items() if before in reached}
+    assert reached == set(State)
+    assert {before for before, _ in TRANSITIONS} == set(State)
+
+
+def test_illegal_transitions_are_missing_rows() -> None:
+    """Nothing is acknowledged in LISTEN, no FIN is sent twice, nothing is received when closed."""
+    assert step(State.LISTEN, Event.RECEIVE_ACK_OF_FIN) is None
+    assert step(State.FIN_WAIT1, Event.SEND_FIN) is None
+    assert step(State.CLOSE, Event.RECEIVE_FIN) is None
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**40), st.integers(-(2**31) + 1, 2**31 - 1))
+def test_unwrap_undoes_wrap(origin: int, near: int, distance: int) -> None:
+    """Any offset within half the space of what is known comes back from its number on the wire."""
+    assert unwrap(wrap(near + distance, origin), origin, near) == near + distance
+
+
+def test_stream_says_what_arrived() -> None:
+    """New, filling and repeated bytes are told apart; the first copy of a byte counts."""
+    stream = Stream()
+    assert stream.add(1, 4, b"abc") == NEW
+    assert stream.add(7, 9, b"gh") == NEW
+    assert stream.holes() == 1
+    assert stream.add(4, 7, b"def") == FILLED
+    assert stream.add(2, 11, b"XXXXXXXij") == REPEATED
+    assert (stream.joined(), stream.unique, stream.holes()) == (b"abcdefghij", 10, 0)
+
+
+@pytest.mark.parametrize("order", list(permutations([(1, 4), (3, 6), (5, 9), (8, 11)])))
+def test_overlapping_segments_in_any_order(order: list[tuple[int, int]]) -> None:
+    """Overlaps in any order give every byte once."""
+    stream, whole = Stream(), b"?abcdefghij"
+    for start, end in order:
+        stream.add(start, end, whole[start:end])
+    assert (stream.joined(), stream.unique, stream.holes()) == (whole[1:], 10, 0)
+
+
+def test_stream_ends_where_the_capture_was_cut() -> None:
+    """Bytes after a cut payload are counted, but not joined to it."""
+    stream = Stream()
+    stream.add(1, 6, b"ab")
+    stream.add(6, 8, b"fg")
+    assert (stream.joined(), stream.unique) == (b"ab", 7)
+
+
+def test_completeness_of_a_refused_connect() -> None:
+    """RST+ACK sets the ACK bit as well: 1 + 4 + 32."""
+    assert EMPTY[Flags.SYN] | EMPTY[Flags.RST | Flags.ACK] == 37
+    assert EMPTY[Flags.FIN] == 0
+
+
+def test_a_segment_counts_as_data_or_as_ack() -> None:
+    """Payload makes an ACK count as data, and not as ACK any more; a SYN-ACK counts only as such."""
+    assert (EMPTY[Flags.ACK], WITH_PAYLOAD[Flags.ACK]) == (4, 8)
+    assert WITH_PAYLOAD[Flags.SYN | Flags.ACK] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "history"),
+    [
+        ("c> S 0:0(0)\nc> R 1:1(0)", "RSTOS0", "SR"),
+        ("c> S 0:0(0)\nc> F 1:1(0)", "SH", "SF"),
+        ("c> S 0:0(0)\ns> S. 0:0(0) ack 1\nc> . 1:1(0) ack 1\nc> R. 1:1(0) ack 1", "RSTO", "ShAR"),
+        ("c> S 0:0(0)\ns> S. 0:0(0) ack 1\nc> . 1:1(0) ack 1\ns> F. 1:1(0) ack 1", "S3", "ShAf"),
+        ("c> S 0:0(0)\ns> S. 0:0(0) ack 1\nc> . 1:1(0) ack 1\nc> F. 1:1(0) ack 1", "S2", "ShAF"),
+        ("c> . 1:1(0) ack 1\ns> . 1:1(0) ack 1", "OTH", "Aa"),
+        ("s> S. 0:0(0) ack 1\nc> R 1:1(0)", "REJ", "Hr"),
+        ("c> SF 0:0(0)", "SH", "Q"),
+        ("c> SR 0:0(0)", "OTH", "Q"),
+        ("c> FR 0:0(0)", "OTH", "I"),
+        ("s> S. 0:0(0) ack 1\nc> S 0:0(0)\nc> . 1:1(0) ack 1", "S1", "Hs^A"),
+    ],
+)
+def test_zeeks_words(text: str, state: str, history: str) -> None:
+    """conn_state and history as Zeek's sources make them."""
+    packets = conversation(text)
+    zeek = Zeek(packets[0])
+    for packet in packets:
+        zeek.feed(0 if packet.source == packets[0].source else 1, packet, int(packet.flags), packet.payload_length)
+    assert (zeek.conn_state(), zeek.history()) == (state, history)
+
+
+def test_zeek_flips_by_port() -> None:
+    """A capture that starts with the server's data: the known port is the responder's, and ^ says so."""
+    packets = conversation("s> P. 1:11(10) ack 1\nc> . 1:1(0) ack 11", server=("198.18.0.2", 80))
+    (connection,) = trace_connections(packets)
+    assert (connection.history, connection.conn_state) == ("^dA", "OTH")
+    assert connection.server.port == 80
+
+
+def test_zeek_counts_retransmissions_on_a_log_scale() -> None:
+    """t is written at the first and the tenth retransmission."""
+    data = "c> P. 1:11(10) ack 1\n"
+    connection = trace("c> S 0:0(0)\ns> S. 0:0(0) ack 1\n" + data * 12)
+    assert connection.history == "ShDTT"
+
+
+def test_tcp_imports_nothing_of_the_world() -> None:
+    """Sans I/O: only these modules of the standard library, and the packet."""
+    allowed = {"__future__", "typing", "dataclasses", "enum", "collections", "collections.abc", "bisect", "itertools"}
+    allowed |= {"functools", "testbed.packet"}
+    for path in Path(testbed.tcp.trace.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name in allowed or name.startswith("testbed.tcp."), f"{path.name} imports {name}"
+
+
+def test_every_rule_of_the_audit_names_its_source() -> None:
+    """Each rule says which RFC it is from, or that it is about the capture."""
+    for name, rule in RULES.items():
+        assert "RFC" in rule.says or "capture" in rule.says, name

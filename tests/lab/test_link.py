@@ -1,0 +1,446 @@
+"""The portable link under a real kernel: what is asked is what TCP gets, and nothing is left of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import statistics
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.agent import capture, link, tap, wire
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+    pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="the link is a TAP device: needs /dev/net/tun"),
+]
+
+MS = 1_000_000
+CLIENT, SERVER = "198.18.0.2", "198.18.0.3"
+CLIENT6, SERVER6 = "fd00::2", "fd00::3"
+BOTH = ("ipv4", "ipv6")
+UNTIL_LOST_S = 0.2  # on a wire of microseconds, what has not come by now is lost
+
+
+def run(*command: str) -> str:
+    """Run a command; what it printed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Do what follows in a network namespace: sockets and processes made there stay there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as away:  # noqa: PTH123
+        assert libc.setns(away.fileno(), 0) == 0
+        try:
+            yield
+        finally:
+            assert libc.setns(home.fileno(), 0) == 0
+
+
+class Hosts:
+    """A client and a server in namespaces of their own, and the wires that were applied to them."""
+
+    def __init__(self, client: str, server: str) -> None:
+        self.client = client
+        self.server = server
+        self.undo = contextlib.ExitStack()
+
+    def apply(self, namespace: str, families: tuple[str, ...] = BOTH, **impairment: Any) -> wire.Wire:
+        """Impair what arrives at a host."""
+        with inside(namespace):
+            applied = wire.apply("eth0", families, impairment)
+        self.undo.callback(self.close, namespace, applied)
+        return applied
+
+    def close(self, namespace: str, applied: wire.Wire) -> None:
+        """Close a wire in its namespace."""
+        with inside(namespace):
+            applied.close()
+
+    def read(self, namespace: str, applied: wire.Wire) -> dict[str, Any]:
+        """Read a wire in its namespace."""
+        with inside(namespace):
+            return applied.read()
+
+    def listen(self, address: str = SERVER, port: int = 7456) -> socket.socket:
+        """A listening socket on the server."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with inside(self.server):
+            return self.undo.enter_context(socket.create_server((address, port), family=family))
+
+    def connect(self, address: str = SERVER, port: int = 7456, limit_s: float = 5.0) -> float:
+        """Connect from the client; how many seconds that took."""
+        with inside(self.client):
+            started = time.monotonic()
+            connected = self.undo.enter_context(socket.create_connection((address, port), limit_s))
+            took = time.monotonic() - started
+        connected.settimeout(limit_s)
+        return took
+
+    def ends(self, kind: int = socket.SOCK_DGRAM) -> tuple[socket.socket, socket.socket]:
+        """A UDP socket on the client, connected to one on the server."""
+        with inside(self.server):
+            receiver = self.undo.enter_context(socket.socket(socket.AF_INET, kind))
+            receiver.bind((SERVER, 9))
+            receiver.setsockopt(socket.SOL_SOCKET, tap.SO_RCVBUFFORCE, 1 << 24)
+        with inside(self.client):
+            sender = self.undo.enter_context(socket.socket(socket.AF_INET, kind))
+            sender.connect((SERVER, 9))
+        return sender, receiver
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """Two hosts on a veth pair, both called eth0, with both families."""
+    made = Hosts(f"tblink-{os.getpid()}-c", f"tblink-{os.getpid()}-s")
+    with made.undo:
+        for name in (made.client, made.server):
+            run("ip", "netns", "add", name)
+            made.undo.callback(run, "ip", "netns", "del", name)
+        run(
+            "ip",
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            made.client,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            made.server,
+        )
+        for name, ipv4, ipv6 in ((made.client, CLIENT, CLIENT6), (made.server, SERVER, SERVER6)):
+            with inside(name):
+                for setting in ("ipv4.conf.all.rp_filter=0", "ipv4.conf.default.rp_filter=0"):
+                    run("sysctl", "-qw", f"net.{setting}")
+                run("ip", "addr", "add", f"{ipv4}/24", "dev", "eth0")
+                run("ip", "addr", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
+                run("ip", "link", "set", "lo", "up")
+                run("ip", "link", "set", "eth0", "up")
+        yield made
+
+
+def numbers_heard(receiver: socket.socket) -> list[int]:
+    """The numbers of the datagrams that came, until none comes any more."""
+    receiver.settimeout(UNTIL_LOST_S)
+    found = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            found.append(struct.unpack("!I", receiver.recv(100)[:4])[0])
+    return found
+
+
+def send_numbers(sender: socket.socket, count: int, every_s: float = 0.0) -> None:
+    """Send numbered datagrams, evenly."""
+    for number in range(count):
+        sender.send(struct.pack("!I", number))
+        time.sleep(every_s)
+
+
+def arrivals(path: str) -> dict[int, int]:
+    """Number of each arriving datagram to port 9 in a capture file, and its time."""
+    content, at, found = Path(path).read_bytes(), 0, {}
+    while at < len(content):
+        time_ns, _, captured, direction = capture.RECORD.unpack_from(content, at)
+        at += capture.RECORD.size
+        frame = content[at : at + captured]
+        at += captured
+        if direction == tap.IN and frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == b"\0\x09":
+            found[struct.unpack_from("!I", frame, 42)[0]] = time_ns
+    return found
+
+
+def test_a_delay_is_had_as_asked(hosts: Hosts, tmp_path: Path) -> None:
+    """50 ms asked: between arrival on eth0 and delivery on link0 the median is 50 to 50.5 ms, and none is early."""
+    applied = hosts.apply(hosts.server, delay_ns=50 * MS)
+    with inside(hosts.server):
+        captures = [capture.Capture(name, name, str(tmp_path), False, 128) for name in ("eth0", "link0")]
+        for one in captures:
+            one.start()
+    sender, receiver = hosts.ends()
+    send_numbers(sender, 200, every_s=0.002)
+    assert numbers_heard(receiver) == list(range(200))
+    arrived, delivered = (arrivals(one.stop()["path"]) for one in captures)
+    delays_ms = [(delivered[number] - arrived[number]) / MS for number in range(200)]
+    assert min(delays_ms) >= 50
+    assert 50 <= statistics.median(delays_ms) < 50.5
+    said = hosts.read(hosts.server, applied)
+    assert (said["up"], said["in"], said["out"], said["dropped"], said["ledger"]) == (True, 200, 200, 0, [])
+
+
+def test_a_delay_each_way_is_the_round_trip_of_a_connect(hosts: Hosts) -> None:
+    """20 ms on arrival at each host: connect takes one round trip, 40 ms."""
+    hosts.apply(hosts.server, delay_ns=20 * MS)
+    hosts.apply(hosts.client, delay_ns=20 * MS)
+    hosts.listen()
+    assert 0.040 <= hosts.connect() < 0.050
+
+
+def test_no_impairment_carries_a_stream_whole(hosts: Hosts) -> None:
+    """Megabytes over TCP arrive as they were sent, with whatever offloads the interface has on."""
+    applied = hosts.apply(hosts.server, delay_ns=0)
+    content = os.urandom(1 << 16) * 64
+    listener = hosts.listen()
+    with inside(hosts.client), socket.create_connection((SERVER, 7456), 5) as sender:
+        served, _ = listener.accept()
+        sender.setblocking(False)
+        with served:
+            received, sent = b"", 0
+            while len(received) < len(content):
+                readable, writable, _ = select.select([served], [sender] if sent < len(content) else [], [], 5)
+                assert readable or writable, f"the stream stands still at {len(received)} bytes"
+                if writable:
+                    sent += sender.send(content[sent : sent + (1 << 16)])
+                if readable:
+                    received += served.recv(1 << 20)
+    assert received == content
+    said = hosts.read(hosts.server, applied)
+    assert said["dropped"] == 0
+    assert said["in"] == said["out"] + said["waiting"]
+
+
+def test_a_burst_into_the_link_is_carried_or_counted(hosts: Hosts) -> None:
+    """Every packet that arrived is delivered or counted as dropped; a burst of 5000 fits."""
+    applied = hosts.apply(hosts.server, delay_ns=10 * MS)
+    sender, receiver = hosts.ends()
+    send_numbers(sender, 5000)
+    heard = numbers_heard(receiver)
+    said = hosts.read(hosts.server, applied)
+    assert said["out"] == len(heard)
+    assert said["out"] + said["dropped"] == 5000
+    assert said["dropped"] == 0
+    assert heard == sorted(heard)
+
+
+def test_chance_with_a_seed_is_the_same_again(hosts: Hosts) -> None:
+    """Twice the same seed: the same packets lost and doubled, in the shares asked for; the counters agree."""
+    sender, receiver = hosts.ends()
+    heard = []
+    for seed in (7, 7, 8):
+        applied = hosts.apply(hosts.server, loss_percent=20, duplicate_percent=10, seed=seed)
+        send_numbers(sender, 500)
+        heard.append(numbers_heard(receiver))
+        said = hosts.read(hosts.server, applied)
+        hosts.close(hosts.server, applied)
+        assert (said["in"], said["out"]) == (500, len(heard[-1]))
+        assert said["dropped"] == said["dropped_by"]["loss"] == 500 - len(set(heard[-1]))
+        assert said["duplicated"] == len(heard[-1]) - len(set(heard[-1]))
+    assert heard[0] == heard[1]
+    assert heard[0] != heard[2]
+    assert 60 <= 500 - len(set(heard[0])) <= 140
+    assert 20 <= len(heard[0]) - len(set(heard[0])) <= 65
+
+
+def test_the_first_syn_ack_lost_costs_a_second(hosts: Hosts) -> None:
+    """Exactly one packet is dropped; the connection opens when a SYN or a SYN-ACK is sent again; the ledger says it."""
+    fault = {"rule": 3, "drop": "SYN-ACK", "from": SERVER, "low": 1, "high": 1}
+    applied = hosts.apply(hosts.client, faults=[fault])
+    hosts.listen()
+    assert 0.9 <= hosts.connect() < 1.5
+    assert select.select([applied], [], [], 1)[0]
+    (event,) = applied.read_events()
+    assert (event["event"], event["rule"], event["action"]) == ("fault", 3, "drop")
+    assert event["says"].startswith(f"SYN-ACK {SERVER}:7456 > {CLIENT}:")
+    said = hosts.read(hosts.client, applied)
+    assert said["ledger"] == [event]
+    assert said["dropped"] == said["dropped_by"]["fault"] == 1
+
+
+def test_the_sender_of_a_lost_packet_cannot_tell(hosts: Hosts) -> None:
+    """The loss is on arrival, so TCP retransmits by its timer: the client is in SYN_SENT, and sends SYN 2 after 1 s."""
+    hosts.apply(hosts.server, faults=[{"rule": 0, "drop": "SYN", "from": CLIENT, "low": 1, "high": 1}])
+    hosts.listen()
+    assert 0.9 <= hosts.connect() < 1.5
+
+
+def test_a_blackhole_times_out(hosts: Hosts) -> None:
+    """With one SYN retry the kernel gives up after about 3 s (tcp(7) tcp_syn_retries): ETIMEDOUT."""
+    applied = hosts.apply(hosts.server, blackhole=True)
+    hosts.listen()
+    with inside(hosts.client), socket.socket() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
+        with pytest.raises(TimeoutError):
+            client.connect((SERVER, 7456))
+    said = hosts.read(hosts.server, applied)
+    assert said["dropped"] == said["dropped_by"]["blackhole"] == said["in"]
+    assert said["in"] in (2, 3)  # since Linux 6.5 retries at a steady 1 s come first (tcp_syn_linear_timeouts)
+
+
+def test_ipv6_is_impaired_and_neighbour_discovery_is_not(hosts: Hosts) -> None:
+    """With an empty neighbour table a connect takes one round trip: solicitation and advertisement were not delayed."""
+    for name in (hosts.client, hosts.server):
+        hosts.apply(name, delay_ns=30 * MS)
+        run("ip", "-n", name, "-6", "neigh", "flush", "dev", "eth0")
+    hosts.listen(SERVER6)
+    assert 0.060 <= hosts.connect(SERVER6) < 0.080
+
+
+def test_neighbour_discovery_passes_a_blackhole(hosts: Hosts) -> None:
+    """The client learns the server's address although nothing else arrives there."""
+    applied = hosts.apply(hosts.server, blackhole=True)
+    hosts.listen(SERVER6)
+    with pytest.raises(TimeoutError):
+        hosts.connect(SERVER6, limit_s=0.2)
+    assert "lladdr" in run("ip", "-n", hosts.client, "-6", "neigh", "show", SERVER6)
+    assert hosts.read(hosts.server, applied)["in"] == 1
+
+
+def test_one_family_leaves_the_other_alone(hosts: Hosts) -> None:
+    """Only what was asked is redirected."""
+    applied = hosts.apply(hosts.server, ("ipv6",), blackhole=True)
+    hosts.listen()
+    assert hosts.connect() < 0.05
+    assert [found["family"] for found in applied.answer["filters"]] == ["ipv6"]
+
+
+def test_many_faults_wait_for_a_slow_reader(hosts: Hosts) -> None:
+    """The link neither stops nor forgets while nobody reads its events, and answers meanwhile."""
+    applied = hosts.apply(hosts.server, faults=[{"rule": 0, "drop": "ANY", "from": None, "low": 1, "high": None}])
+    sender, _ = hosts.ends()
+    send_numbers(sender, 4000)
+    ledger = hosts.read(hosts.server, applied)["ledger"]
+    events: list[dict[str, Any]] = []
+    while len(events) < 4000:
+        assert select.select([applied], [], [], 2)[0], f"only {len(events)} events came"
+        events += applied.read_events()
+    assert len(ledger) == 4000
+    assert events == ledger
+
+
+def test_an_idle_link_is_silent_and_sleeps(hosts: Hosts, tmp_path: Path) -> None:
+    """The device sends nothing of its own and the process uses no time: neither shows in a trace."""
+    applied = hosts.apply(hosts.server, delay_ns=MS)
+    with inside(hosts.server):
+        listening = capture.Capture("link0", "link0", str(tmp_path), False, 128)
+        listening.start()
+    stat = Path(f"/proc/{applied._link._child.pid}/stat")
+    before = stat.read_text().split()[13:15]
+    time.sleep(0.5)
+    assert stat.read_text().split()[13:15] == before
+    assert listening.stop()["packets"] == 0
+    assert "inet" not in run("ip", "-n", hosts.server, "addr", "show", "link0")
+
+
+def left(namespace: str) -> list[str]:
+    """What of a wire is still there."""
+    with inside(namespace):
+        shown = run("tc", "qdisc", "show") + run("tc", "filter", "show", "dev", "eth0", "ingress") + run("ip", "link")
+    return [word for word in ("clsact", "u32", "mirred", "link0") if word in shown]
+
+
+def test_close_restores(hosts: Hosts) -> None:
+    """Filters, qdisc, device and process are gone when close returns, and packets flow again; twice is legal."""
+    applied = hosts.apply(hosts.server, blackhole=True)
+    pid = applied._link._child.pid
+    assert left(hosts.server) == ["clsact", "u32", "mirred", "link0"]
+    hosts.close(hosts.server, applied)
+    hosts.close(hosts.server, applied)
+    assert left(hosts.server) == []
+    assert not Path(f"/proc/{pid}").exists()
+    hosts.listen()
+    assert hosts.connect() < 0.05
+
+
+def test_the_answer_is_what_tc_and_ip_show(hosts: Hosts) -> None:
+    """Read back, not repeated: a filter per family, and a device with eth0's address and MTU."""
+    run("ip", "-n", hosts.server, "link", "set", "eth0", "mtu", "1400")
+    applied = hosts.apply(hosts.server, delay_ns=MS)
+    mac = run("ip", "netns", "exec", hosts.server, "cat", "/sys/class/net/eth0/address").strip()
+    assert {(found["family"], found["to"]) for found in applied.answer["filters"]} == {
+        ("ipv4", "link0"),
+        ("ipv6", "link0"),
+    }
+    assert applied.answer["link"] == {"name": "link0", "address": mac, "mtu": 1400}
+
+
+def test_what_tc_refuses_is_said_and_undone(hosts: Hosts) -> None:
+    """A qdisc of somebody else's is in the way: the error has command, exit code and output; theirs stays."""
+    run("tc", "-n", hosts.server, "qdisc", "add", "dev", "eth0", "clsact")
+    with pytest.raises(wire.CommandRefused) as refused:
+        hosts.apply(hosts.server, delay_ns=MS)
+    assert refused.value.command == ("tc", "qdisc", "add", "dev", "eth0", "clsact")
+    assert refused.value.exit_code == 2
+    assert "Exclusivity flag on" in str(refused.value)
+    assert left(hosts.server) == ["clsact"]
+
+
+def test_a_refused_filter_leaves_nothing(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without the classifier: all is undone, the qdisc too."""
+    monkeypatch.setitem(wire.FILTERS, "ipv6", ("protocol ipv6 pref 20 nosuchfilter",))
+    with pytest.raises(wire.CommandRefused, match="nosuchfilter"):
+        hosts.apply(hosts.server, delay_ns=MS)
+    assert left(hosts.server) == []
+
+
+def test_a_missing_interface_leaves_nothing(hosts: Hosts) -> None:
+    """The error names it, and the TAP is gone."""
+    with inside(hosts.server), pytest.raises(wire.CommandRefused, match="eth7"):
+        wire.apply("eth7", BOTH, {})
+    assert left(hosts.server) == []
+
+
+def test_reverse_path_filtering_is_cleared_or_named(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc/sys can be written it is; where not, the error names the sysctl to start the host with."""
+    run("ip", "netns", "exec", hosts.server, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    hosts.close(hosts.server, hosts.apply(hosts.server))
+    assert run("ip", "netns", "exec", hosts.server, "sysctl", "-n", "net.ipv4.conf.all.rp_filter").strip() == "0"
+
+    def refuse(path: str, mode: str = "r", **_: str) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(wire, "_read", lambda path: "1")
+    monkeypatch.setattr(wire, "open", refuse, raising=False)
+    with pytest.raises(OSError, match=r"start the host with net\.ipv4\.conf\.all\.rp_filter=0"):
+        hosts.apply(hosts.server)
+    assert left(hosts.server) == []
+
+
+def test_a_dead_process_is_seen(hosts: Hosts) -> None:
+    """`up` is false, the counters are the last ones known, an event says it, and close still restores."""
+    applied = hosts.apply(hosts.server, delay_ns=MS)
+    hosts.listen()
+    hosts.connect()
+    before = hosts.read(hosts.server, applied)
+    os.kill(applied._link._child.pid, 9)
+    assert select.select([applied], [], [], 1)[0]
+    assert "ended unexpectedly" in applied.read_events()[0]["says"]
+    after = hosts.read(hosts.server, applied)
+    assert after == {**before, "up": False}
+    hosts.close(hosts.server, applied)
+    assert left(hosts.server) == []
+
+
+def test_a_removed_filter_is_seen(hosts: Hosts) -> None:
+    """A wire that somebody else took down does not say it is up."""
+    applied = hosts.apply(hosts.server, delay_ns=MS)
+    run("tc", "-n", hosts.server, "filter", "del", "dev", "eth0", "ingress", "pref", "10")
+    assert hosts.read(hosts.server, applied)["up"] is False
+
+
+@pytest.mark.parametrize("families", [(), ("ipv5",)])
+def test_unknown_families_make_no_sense(families: tuple[str, ...]) -> None:
+    """The request is refused before anything is made."""
+    with pytest.raises(ValueError, match="it holds ipv4, ipv6, or both"):
+        wire.apply("eth0", families, {})
+
+
+def test_a_missing_tun_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to give the container is in the message."""
+    monkeypatch.setattr(link, "TUN", "/dev/net/no-such-tun")
+    with pytest.raises(OSError, match="is missing: give the host the device /dev/net/tun"):
+        link.open_tap("link0")
