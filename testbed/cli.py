@@ -228,9 +228,9 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) ->
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario file."""
-    from testbed.scenario.schema import scenario_schema
+    from testbed.scenario.schema import schema_text
 
-    typer.echo(json.dumps(scenario_schema(), indent=2))
+    typer.echo(schema_text(), nl=False)
 
 
 @app.command()

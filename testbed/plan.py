@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from testbed.scenario import steps as s
@@ -235,7 +236,12 @@ def link_settings(link: LinkPlan, plan: Plan, addresses: Mapping[str, str]) -> d
         for host in plan.hosts
         if fault.from_ in (host.name, host.role)
     ]
-    return {**_settings(Impairment()), "seed": plan.scenario.seed, "faults": faults, "sources": sources}
+    return {**_settings(Impairment()), "seed": link_seed(plan, link.host), "faults": faults, "sources": sources}
+
+
+def link_seed(plan: Plan, host: str) -> int:
+    """A seed of each link's own: with one seed for all, both directions would lose the same packets."""
+    return int.from_bytes(sha256(f"{plan.scenario.seed} {host}".encode()).digest()[:6])
 
 
 def _nth(fault: Fault) -> dict[str, int | None]:

@@ -229,9 +229,9 @@ def _work(parent: child.Parent, request: dict[str, Any], marks: dict[str, Any]) 
     program = Program(parent, request, marks)
     released = threading.Event()
     threading.Thread(target=_listen, args=(parent, program, released), daemon=True).start()
-    code = AS_DECLARED
+    code, stack = AS_DECLARED, Stack()  # ours until _exit: the kernel shall close what is open, not Python
     try:
-        program.play(request["steps"], Stack())
+        program.play(request["steps"], stack)
     except Ended:
         code = OTHERWISE
     except Held:

@@ -19,6 +19,7 @@ STATE_HEIGHT = 20.0
 FLIGHT_HEIGHT = 12.0
 EVENT_HEIGHT = 4.0
 FOLD_HEIGHT = 44.0
+LABEL_HEIGHT = 18.0  # of what stands above an arrow's start, below an arrow that ended there
 COLUMNS = 3  # sockets beside one lane
 
 
@@ -61,6 +62,7 @@ class _Event:
     row: int
     kind: str  # "send", "end", "state" or "fold"
     track: tuple[object, ...]  # what it must not cover
+    below: tuple[object, ...] = ()  # whose label it must not cover
 
 
 _HEIGHTS = {"send": SEND_HEIGHT, "state": STATE_HEIGHT, "end": FLIGHT_HEIGHT, "fold": FOLD_HEIGHT}
@@ -77,6 +79,8 @@ def place(rows: Sequence[Row], every: Sequence[PacketRow | StateRow], *, top: fl
         y = max(y, last.get(event.track, top - SEND_HEIGHT) + _HEIGHTS[event.kind])
         if event.kind == "end":
             y = max(y, plot.starts[event.row] + FLIGHT_HEIGHT)
+        if event.kind == "send":
+            y = max(y, last.get(event.below, top - LABEL_HEIGHT) + LABEL_HEIGHT)
         if wait >= BREAK_NS and event.kind != "fold":
             y = max(y, max(last.values(), default=top) + BREAK_HEIGHT + _HEIGHTS[event.kind] / 2)
             plot.breaks.append(Break(y - (BREAK_HEIGHT + _HEIGHTS[event.kind] / 2) / 2, wait))
@@ -91,7 +95,7 @@ def _events(rows: Sequence[Row]) -> list[_Event]:
     events: list[_Event] = []
     for at, row in enumerate(rows):
         if isinstance(row, PacketRow):
-            events.append(_Event(row.at_ns, at, at, "send", ("packets",)))
+            events.append(_Event(row.at_ns, at, at, "send", ("packets",), ("end", not row.from_left)))
             if row.delay_ns is not None:
                 events.append(_Event(row.at_ns + row.delay_ns, at, at, "end", ("end", row.from_left)))
         elif isinstance(row, StateRow):

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import html
 import math
+from dataclasses import dataclass
 
 from testbed.report import facts
 from testbed.report.arrows import labels, notes
 from testbed.report.escape import clean, clip, quote
 from testbed.report.ladder import FoldRow, Ladder, Mark, PacketRow, Row, StateRow, Where, cited, climb, fold
-from testbed.report.plot import Break, Plot, Segment, place
+from testbed.report.plot import FLIGHT_HEIGHT, Break, Plot, Segment, place
 from testbed.report.text import say_fold
 from testbed.verdict.value import Judgement
 
 SPAN = 560.0  # between the lanes
 COLUMN = 96.0  # of a socket's bar
-GUTTER = 112.0  # for time and number
+GUTTER = 112.0  # for time and number, without the connection's
 MARGIN = 20.0
 HEAD = 100.0  # above the first event
 CHARACTER = 6.7  # width of one, at 11 px
@@ -68,9 +69,10 @@ def _rules(theme: int) -> str:
 STYLE = (
     ".ladder text{font:11px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}"
     ".ladder .title{font-size:15px;font-weight:bold}.ladder .name{font-size:13px;font-weight:bold}"
-    ".ladder .halo{paint-order:stroke;stroke-width:4px;stroke-linejoin:round}"
+    ".ladder .halo{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}"
     ".ladder line,.ladder path{fill:none;stroke-width:1.5}.ladder .forged{stroke-dasharray:2 4}"
-    ".ladder .again{stroke-dasharray:8 3}.ladder .state{fill:#fff;font-size:10px}.ladder .other{fill:#7b7f86}"
+    ".ladder .again{stroke-dasharray:8 3}.ladder .bar{fill-opacity:0.2}"
+    ".ladder .state{font-size:10px}.ladder .other{fill:#7b7f86}"
     + "".join(f".ladder .{state}{{fill:{colour}}}" for state, colour in STATE_COLOURS.items())
     + _rules(0)
     + f"@media (prefers-color-scheme:dark){{{_rules(1)}}}"
@@ -136,13 +138,14 @@ class _Sheet:
 
     def __init__(self, ladder: Ladder, rows: tuple[Row, ...], plot: Plot) -> None:
         self.ladder, self.shown, self.plot = ladder, rows, plot
-        self.left = MARGIN + GUTTER + COLUMN * max(plot.columns[True], 0.2)
+        times = [row.at_ns for row in rows if not isinstance(row, FoldRow)]
+        self.digits = 6 if all(abs(time) < 1_000_000_000 for time in times) else 3
+        longest = max((len(self._said(row)) for row in rows if isinstance(row, PacketRow)), default=0)
+        self.left = MARGIN + max(GUTTER, longest * CHARACTER + 12) + COLUMN * max(plot.columns[True], 0.4)
         self.right = self.left + SPAN
         self.wire = (self.left + self.right) / 2
         self.width = self.right + COLUMN * max(plot.columns[False], 0.2) + MARGIN
         self.height = plot.bottom + MARGIN
-        times = [row.at_ns for row in rows if not isinstance(row, FoldRow)]
-        self.digits = 6 if all(abs(time) < 1_000_000_000 for time in times) else 3
 
     def lanes(self) -> list[str]:
         """The three lanes with their names, and the number of sockets that have no bar."""
@@ -158,7 +161,7 @@ class _Sheet:
         drawn.append(_text(MARGIN, top - 8, f"{'seconds':>9}  no.", "dim", xml__space="preserve"))
         for left, count in self.plot.hidden_sockets.items():
             x, anchor = (self.left - 60, "end") if left else (self.right + 60, "start")
-            drawn += [_text(x, top - 8, f"and {count} sockets", "dim", anchor)] if count else []
+            drawn += [_text(x, top - 8, f"and {count} more", "dim", anchor)] if count else []
         return drawn
 
     def bars(self) -> list[str]:
@@ -169,22 +172,43 @@ class _Sheet:
         wide = COLUMN - 8
         x = self.left - COLUMN * (bar.column + 1) + 2 if bar.left else self.right + 6 + COLUMN * bar.column
         colour = bar.state if bar.state in STATE_COLOURS else "other"
-        drawn = [element("rect", x=x, y=bar.top, width=wide, height=bar.bottom - bar.top - 1, rx="3", class_=colour)]
+        edge, height = (x + wide - 4 if bar.left else x), bar.bottom - bar.top - 1
+        drawn = [
+            element("rect", x=x, y=bar.top, width=wide, height=height, class_=f"{colour} bar"),
+            element("rect", x=edge, y=bar.top, width=4.0, height=height, class_=colour),
+        ]
         if bar.bottom - bar.top >= 14:
-            drawn.append(_text(x + wide / 2, bar.top + 13, clip(clean(bar.state), 13), "state", "middle"))
+            drawn.append(_text(x + wide / 2, bar.top + 13, clip(clean(bar.state), 13), "ink state", "middle"))
         return drawn
 
     def rows(self) -> list[str]:
-        """Arrows, folds and breaks."""
-        drawn = [part for wait in self.plot.breaks for part in self._break(wait)]
-        for at, row in enumerate(self.shown):
-            if isinstance(row, PacketRow):
-                drawn += self._arrow(at, row)
-            elif isinstance(row, FoldRow):
-                drawn.append(_text(self.wire, self.plot.starts[at], say_fold(row), "dim halo", "middle"))
-            elif isinstance(row, StateRow):
-                drawn.append(self._knot(at, row))
-        return drawn
+        """Arrows and knots first, texts on top of them."""
+        lines = [line for at, row in enumerate(self.shown) for line in self._lines(at, row)]
+        texts = [text for at, row in enumerate(self.shown) for text in self._texts(at, row)]
+        return [*lines, *(part for wait in self.plot.breaks for part in self._break(wait)), *texts]
+
+    def _lines(self, at: int, row: Row) -> list[str]:
+        if isinstance(row, PacketRow):
+            return self._arrow(row, _way(at, row, self))
+        return [self._knot(at, row)] if isinstance(row, StateRow) else []
+
+    def _texts(self, at: int, row: Row) -> list[str]:
+        if isinstance(row, PacketRow):
+            clock = _text(MARGIN, self.plot.starts[at] + 4, self._said(row), "dim", xml__space="preserve")
+            return [clock, *_along(row, _way(at, row, self), payload=not self._crossed(at, row))]
+        if isinstance(row, FoldRow):
+            return [_text(self.wire, self.plot.starts[at], say_fold(row), "dim halo", "middle")]
+        return []
+
+    def _crossed(self, at: int, row: PacketRow) -> bool:
+        """Whether a packet leaves the other side while this one is on its way."""
+        end = self.plot.ends.get(at, self.plot.starts[at])
+        return any(
+            isinstance(other, PacketRow)
+            and other.from_left is not row.from_left
+            and self.plot.starts[at] < self.plot.starts[behind] < end + 16
+            for behind, other in enumerate(self.shown)
+        )
 
     def _break(self, wait: Break) -> list[str]:
         said = f"{wait.wait_ns / 1e9:.3f} s later"
@@ -195,23 +219,63 @@ class _Sheet:
         x, style = (self.left, "client") if row.left else (self.right, "server")
         return element("circle", cx=x, cy=self.plot.starts[at], r=3.0, class_=style)
 
-    def _arrow(self, at: int, row: PacketRow) -> list[str]:
+    def _arrow(self, row: PacketRow, way: _Way) -> list[str]:
         style = "client" if row.from_left else "server"
-        start, end = (self.left, self.right) if row.from_left else (self.right, self.left)
-        y = self.plot.starts[at]
-        drop = self.plot.ends.get(at, y + 14) - y
-        reach = REACH[row.lost.where] if row.lost else 1.0
-        stop = (start + (end - start) * reach, y + drop * reach)
         dash = " forged" if Mark.FORGED in row.marks else " again" if Mark.RETRANSMISSION in row.marks else ""
-        line = element("line", x1=start, y1=y, x2=stop[0], y2=stop[1], class_=style + dash)
-        angle = math.degrees(math.atan2(drop, end - start)) if row.from_left else math.degrees(math.atan2(-drop, SPAN))
-        end_mark = _cross(*stop) if row.lost else _head_of_arrow(*stop, math.atan2(drop, end - start), style)
-        return [line, end_mark, self._clock(row, y), *_along(row, style, (start, y), stop, angle)]
+        line = element("line", x1=way.x, y1=way.y, x2=way.stop_x, y2=way.stop_y, class_=style + dash)
+        return [line, _cross(way.stop_x, way.stop_y) if row.lost else _arrowhead(way, style)]
 
-    def _clock(self, row: PacketRow, y: float) -> str:
+    def _said(self, row: PacketRow) -> str:
         tag = f" #{row.connection}" if self.ladder.connections > 1 and row.connection else ""
-        said = f"{row.at_ns / 1e9:>9.{self.digits}f}  {row.number}{tag}"
-        return _text(MARGIN, y + 4, said, "dim", xml__space="preserve")
+        return f"{row.at_ns / 1e9:>9.{self.digits}f}  {row.number}{tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From where to where an arrow is drawn, and its slope in radians as a text along it has it."""
+
+    x: float
+    y: float
+    stop_x: float
+    stop_y: float
+    slope: float
+
+
+def _way(at: int, row: PacketRow, sheet: _Sheet) -> _Way:
+    start, end = (sheet.left, sheet.right) if row.from_left else (sheet.right, sheet.left)
+    y = sheet.plot.starts[at]
+    drop = sheet.plot.ends.get(at, y + FLIGHT_HEIGHT) - y
+    reach = REACH[row.lost.where] if row.lost else 1.0
+    slope = math.atan2(drop, SPAN) * (1 if row.from_left else -1)
+    return _Way(start, y, start + (end - start) * reach, y + drop * reach, slope)
+
+
+def _along(row: PacketRow, way: _Way, *, payload: bool) -> list[str]:
+    """The texts along an arrow: the label at its start; notes, payload or the cause of a loss towards its end."""
+    said = _note(row, payload=payload)
+    room = HALF if said else 2 * HALF
+    shapes = [label for label in labels(row.segment) if len(label) <= room]
+    label = shapes[0] if shapes else clip(labels(row.segment)[0], room)
+    style, ahead = ("client", 1) if row.from_left else ("server", -1)
+    near, far = ("start", "end") if row.from_left else ("end", "start")
+    texts = [_turned(way.x + 12 * ahead, way.y - 6, label, f"{style} halo", near, way.slope)]
+    if said and row.lost and row.lost.where is not Where.ON_ARRIVAL:
+        # Behind the cross there is no line to stand above.
+        texts.append(_turned(way.stop_x + 10 * ahead, way.stop_y + 4, said, "lost halo", near, way.slope))
+    elif said:
+        colour = "lost halo" if row.lost else "dim halo"
+        texts.append(_turned(way.stop_x - 14 * ahead, way.stop_y - 6, said, colour, far, way.slope))
+    return texts
+
+
+def _turned(x: float, y: float, said: str, class_: str, anchor: str, slope: float) -> str:
+    turn = f"rotate({math.degrees(slope):.2f} {x:.1f} {y:.1f})"
+    return _text(x, y, said, class_, anchor, transform=turn)
+
+
+def _said(self, row: PacketRow) -> str:
+    tag = f" #{row.connection}" if self.ladder.connections > 1 and row.connection else ""
+    return f"{row.at_ns / 1e9:>9.{self.digits}f}  {row.number}{tag}"
 
 
 def _along(
@@ -230,17 +294,17 @@ def _along(
     elif said:
         texts.append((stop[0] - 14 * ahead, stop[1], said, "lost halo" if row.lost else "dim halo", anchors[1]))
     return [
-        element("g", _text(x, y - 4, said, class_, anchor), transform=f"rotate({angle:.2f} {x:.1f} {y:.1f})")
+        element("g", _text(x, y - 6, said, class_, anchor), transform=f"rotate({angle:.2f} {x:.1f} {y:.1f})")
         for x, y, said, class_, anchor in texts
     ]
 
 
-def _said(row: PacketRow) -> str:
+def _note(row: PacketRow, *, payload: bool) -> str:
     said = notes(row, between=", ")
     if row.lost:
         said = ", ".join(part for part in (row.lost.cause or "lost", said) if part)
     room = int(HALF * 0.7) if row.lost and row.lost.where is Where.BEHIND_WIRE else HALF
-    if not said and row.segment.payload:
+    if not said and payload and row.segment.payload:
         return quote(row.segment.payload, limit=room - 5)
     return clip(clean(said), room)
 
@@ -249,7 +313,10 @@ def _cross(x: float, y: float) -> str:
     return element("path", d=f"M{x - 5:.1f} {y - 5:.1f}l10 10m0-10l-10 10", class_="lost", stroke_width="2.5")
 
 
-def _head_of_arrow(x: float, y: float, angle: float, style: str) -> str:
-    wings = [(x - 10 * math.cos(angle + turn), y - 10 * math.sin(angle + turn)) for turn in (0.38, -0.38)]
-    points = " ".join(f"{px:.1f},{py:.1f}" for px, py in [(x, y), *wings])
+def _arrowhead(way: _Way, style: str) -> str:
+    angle = math.atan2(way.stop_y - way.y, way.stop_x - way.x)
+    wings = [
+        (way.stop_x - 10 * math.cos(angle + turn), way.stop_y - 10 * math.sin(angle + turn)) for turn in (0.38, -0.38)
+    ]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in [(way.stop_x, way.stop_y), *wings])
     return element("polygon", points=points, class_=style)

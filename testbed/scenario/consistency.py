@@ -67,7 +67,7 @@ def _some_steps(facts: Facts) -> Iterator[Complaint]:
 
 
 def _host_references(facts: Facts) -> Iterator[Complaint]:
-    hosts = f"; the hosts are {listed(facts.owner, 'and')}" if 0 < len(facts.owner) <= 6 else ""
+    hosts = f"; there is {listed(facts.owner, 'and')}" if 0 < len(facts.owner) <= 6 else ""
     for path, name, at_key in mentions(facts):
         if facts.hosts and name not in facts.owner:
             yield Complaint(path, f"no host is called {name[:40]}{hosts}", nearest(name, facts.owner), at_key)

@@ -69,9 +69,19 @@ def _together(schema: list[Complaint], found: list[Complaint]) -> list[Complaint
     return schema + [c for c in found if not any(c.path[:length] in spoken for length in range(1, len(c.path) + 1))]
 
 
+def _merged(found: list[Complaint]) -> Iterator[Complaint]:
+    """One complaint for each place, with all that is said of it."""
+    places: dict[tuple[Path, bool], list[Complaint]] = {}
+    for complaint in found:
+        places.setdefault((complaint.path, complaint.at_key), []).append(complaint)
+    for (path, at_key), complaints_there in places.items():
+        says = "; ".join(complaint.says for complaint in complaints_there)
+        yield Complaint(path, says, next(filter(None, (c.suggestion for c in complaints_there)), ""), at_key)
+
+
 def _located(found: list[Complaint], document: Document) -> Iterator[Mistake]:
     root = document.root
-    for complaint in found:
+    for complaint in _merged(found):
         if root is None or _follows(root, complaint):
             continue
         line, column = root.place(complaint.path, complaint.at_key)

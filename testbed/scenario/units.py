@@ -147,7 +147,7 @@ class Range:
         return f"{'' if self.low is None else one(self.low)}..{'' if self.high is None else one(self.high)}"
 
 
-def _parse_range(value: object, one: Callable[[object], int], what: str) -> Range:
+def _parse_range(value: object, one: Callable[[object], int], such_as: str) -> Range:
     if isinstance(value, Range):
         return value
     if not isinstance(value, str) or ".." not in value or len(value) > 99:
@@ -157,7 +157,7 @@ def _parse_range(value: object, one: Callable[[object], int], what: str) -> Rang
     low = one(low_text.strip()) if low_text.strip() else None
     high = one(high_text.strip()) if high_text.strip() else None
     if low is None and high is None:
-        raise ValueError(f"{shown(value)} names no {what} at all; write such as 0..2, 1.. or ..3")
+        raise ValueError(f"{shown(value)} has no end at all; write such as {such_as}")
     if low is not None and high is not None and low > high:
         raise ValueError(f"{shown(value)} is empty: its low end is above its high end")
     return Range(low, high)
@@ -173,12 +173,12 @@ def _count(value: object) -> int:
 
 def parse_count_range(value: object) -> Range:
     """`2`, `"0..2"`, `"1.."` or `"..3"` as a range of counts."""
-    return _parse_range(value, _count, "count")
+    return _parse_range(value, _count, "0..2, 1.. or ..3")
 
 
 def parse_duration_range(value: object) -> Range:
     """`"0.9s..1.4s"` and its kin as a range of nanoseconds."""
-    return _parse_range(value, parse_duration, "duration")
+    return _parse_range(value, parse_duration, "0.9s..1.4s or ..50ms")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -65,6 +65,7 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 # Not printable in YAML; or a line break (next line, line and paragraph separator) or nothing (byte order mark) in 1.1.
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SURROGATE_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 
 # What PyYAML says, by its beginning, and what it means to who wrote the file.
 _PARSER_WORDS = (
@@ -224,6 +225,7 @@ class _Composer:
 
     def scalar(self, event: ScalarEvent, path: Path) -> Node:
         place = _mark(event)
+        event.value = _SURROGATE_PAIR.sub(_joined, event.value)  # JSON writes one character as two escapes
         if _SURROGATE.search(event.value):
             self.complain(event, path, "half of a surrogate pair; write the character itself, or as \\U and 8 digits")
             return Node(None, *place, broken=True)
@@ -239,7 +241,7 @@ class _Composer:
             self.complain(event, path, "this number is too large")
             return Node(None, *place, broken=True)
         if tag in _SCALARS and tag != kind:
-            self.complain(event, path, f"this is no {tag}, as its tag says")
+            self.complain(event, path, f"its tag says {tag}, and it is none")
             return Node(None, *place, broken=True)
         return Node(value, *place)
 
@@ -378,6 +380,10 @@ def _collection(
     height = 1 + max((item.height for item in items.values()), default=0)
     line, column = _mark(event)
     return Node(value, line, column, items, keys, size, height, incomplete=incomplete)
+
+
+def _joined(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _show_tag(tag: str) -> str:

@@ -45,7 +45,8 @@ _ENDS = frozenset({"CLOSE", "LISTEN"})  # a socket does not pass through these o
 
 def may_hide(before: str, after: str, state: str) -> bool:
     """Whether a socket that went from one state to another may have been in a third between."""
-    return after not in MOVES.get(before, ()) and state in _beyond(before) and after in _beyond(state)
+    jumped = after not in MOVES.get(before, ()) and state not in _ENDS
+    return jumped and state in _beyond(before) and after in _beyond(state)
 
 
 def _beyond(state: str) -> set[str]:
@@ -76,13 +77,13 @@ def _list(words: Iterable[object]) -> str:
     return f"[{', '.join(str(word) for word in words)}]"
 
 
-def find_in_order(wanted: Sequence[T], seen: Sequence[T]) -> int:
-    """How many of the wanted things occur in that order."""
-    found = 0
-    for one in seen:
+def find_in_order(wanted: Sequence[T], seen: Sequence[T]) -> tuple[int, int]:
+    """How many of the wanted things occur in that order, and how many of those seen that took."""
+    found = taken = 0
+    for number, one in enumerate(seen, 1):
         if found < len(wanted) and one == wanted[found]:
-            found += 1
-    return found
+            found, taken = found + 1, number
+    return found, taken
 
 
 def _states(view: View, question: Question) -> Answer:
@@ -93,7 +94,7 @@ def _states(view: View, question: Question) -> Answer:
 def _states_of(view: View, host: str, wanted: list[str]) -> Answer:
     samples = sorted((s for s in view.evidence.all(StateSample) if s.host == host), key=lambda s: s.time_ns)
     seen = [name for name, _ in groupby(sample.after for sample in samples)]
-    found = find_in_order(wanted, seen)
+    found, taken = find_in_order(wanted, [sample.after for sample in samples])
     if found == len(wanted):
         return Answer(Outcome.PASSED, _list(wanted), _list(seen))
     if not samples:
@@ -101,7 +102,7 @@ def _states_of(view: View, host: str, wanted: list[str]) -> Answer:
     missing = wanted[found]
     after = f" after {', '.join(wanted[:found])}" if found else ""
     why = f"no socket of {host} was seen to enter {missing}{after}; {_last(view, samples)}"
-    jump = next((sample for sample in samples if may_hide(sample.before, sample.after, missing)), None)
+    jump = next((sample for sample in samples[taken:] if may_hide(sample.before, sample.after, missing)), None)
     if jump is None:
         return Answer(Outcome.FAILED, _list(wanted), _list(seen), why)
     says = (

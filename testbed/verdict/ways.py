@@ -79,7 +79,7 @@ def gather(packets: Iterable[Packet], trace: Capture, hosts: Mapping[str, str], 
 
 
 def _stage(packet: Packet, trace: Capture, hosts: Mapping[str, str], engine: str) -> Stage | None:
-    if packet.source not in hosts or packet.destination not in hosts:
+    if packet.source not in hosts or packet.destination not in hosts or _is_discovery(packet):
         return None
     vantage = trace.interfaces[packet.interface].name
     direction = trace.frames[packet.number - 1].direction
@@ -94,6 +94,11 @@ def _stage(packet: Packet, trace: Capture, hosts: Mapping[str, str], engine: str
         # A TAP shows what goes into the link as OUT, what comes out of it as IN; an IFB shows only the latter, as OUT.
         return Stage.DELIVERED if direction is not Direction.OUT or engine == "netem" else None
     return None
+
+
+def _is_discovery(packet: Packet) -> bool:
+    """Neighbour discovery (RFC 4861) goes around the links, as ARP does."""
+    return packet.protocol == Protocol.ICMPV6 and packet.icmp is not None and packet.icmp[0] in range(133, 138)
 
 
 def _key(packet: Packet) -> Key:

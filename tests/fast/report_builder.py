@@ -226,8 +226,9 @@ def tell_hola(story: Story, *, port: int = 40000, at_ms: float = 0.0, states: bo
     """The seed: three packets to open, 27 bytes, four to close, and the states of both kernels."""
     ports = (port, 7456)
     socket = f"198.18.0.2:{port} 198.18.0.3:7456"
-    if states:
+    if states and not story.trips:
         story.state(at_ms - 30, "server", "CLOSE", "LISTEN", "0.0.0.0:7456")
+    if states:
         story.state(at_ms + 0.02, "client", "CLOSE", "SYN_SENT", socket)
         story.state(at_ms + 0.09, "server", "LISTEN", "SYN_RECV", socket)
         story.state(at_ms + 0.14, "client", "SYN_SENT", "ESTABLISHED", socket)

@@ -18,7 +18,17 @@ from testbed.scenario.yaml12 import MOST_BYTES
 CASES = Path(__file__).parents[1] / "errors"
 FILES = sorted(CASES.glob("*.yaml"))
 # pydantic's and Python's own words, which nobody who writes a scenario should have to read
-MACHINE_WORDS = ("Input should", "Value error", "function-", "literal[", "Extra inputs", "validation", "valid ", "None", "dict")
+MACHINE_WORDS = (
+    "Input should",
+    "Value error",
+    "function-",
+    "literal[",
+    "Extra inputs",
+    "validation",
+    "valid ",
+    "None",
+    "dict",
+)
 
 
 def errors_of(data: bytes, file: str = "x.yaml") -> ScenarioErrors:

@@ -1,7 +1,7 @@
 """Evidence told by hand: what two hosts send, and what each vantage point of a lab would have captured of it.
 
 A packet leaves the sender's interface, is on the wire 10 us later and at the receiver's interface another 10 us later;
-where the receiver has an impaired link it goes into that, and comes out of it after the link's delay, unless it is lost.
+where the receiver has an impaired link it goes into that, and comes out of it after the link's delay, unless lost.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def ip_frame(protocol: int, body: bytes, source: str, destination: str, ip_id: i
 
 
 def _sum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

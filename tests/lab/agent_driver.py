@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ class Agent:
     """One agent: `ask` for an answer, `until` for an event; all events are kept in `events`."""
 
     def __init__(self, start: Sequence[str] = ("ip link set lo up",)) -> None:
+        self._complaints = tempfile.TemporaryFile()
         script = "; ".join([*start, f"exec {PYTHON} -m testbed.agent"])
         self.process = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             cwd=ROOT,
             env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT)},
         )
@@ -48,6 +51,10 @@ class Agent:
         finally:
             self.process.kill()
             self.process.stdout.close()
+            self._complaints.seek(0)
+            said = self._complaints.read().decode()
+            self._complaints.close()
+        assert not said, f"the agent complained:\n{said}"
 
     def send(self, do: str, **keys: Any) -> int:
         """Sends a request; its number."""

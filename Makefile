@@ -1,0 +1,56 @@
+# Everything runs in .venv, which the targets make when it is missing. Plain `make` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+TESTBED := $(VENV)/bin/testbed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 2; }
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	@echo "installing the testbed into $(VENV)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing the testbed and its tests' tools into $(VENV)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+scenario: $(VENV)/.run ## run one scenario: make scenario NAME=hola
+	@test -n "$(NAME)" || { echo "which one? make scenario NAME=hola"; $(TESTBED) list; exit 2; }
+	@$(TESTBED) run $(NAME) $(ARGS)
+
+scenarios: $(VENV)/.run ## run all scenarios
+	@$(TESTBED) run --all --jobs 4 $(ARGS)
+
+test: $(VENV)/.dev ## run all tests; those in a lab need a Docker engine, or root
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+fast: $(VENV)/.dev ## run the fast tests: no Docker, no sleep
+	@$(VENV)/bin/python -m pytest tests/fast $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, fast tests
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m pytest -q tests/fast
+
+images: $(VENV)/.run ## build the image that hosts run in, where it is missing
+	@$(TESTBED) images
+
+doctor: $(VENV)/.run ## say what this machine can do
+	@$(TESTBED) doctor
+
+clean: $(VENV)/.run ## remove what killed runs left, and the results
+	@$(TESTBED) clean
+	@rm -rf results
+
+.PHONY: help scenario scenarios test fast check images doctor clean
