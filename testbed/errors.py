@@ -41,7 +41,7 @@ class LabError(TestbedError):
     """The engine, an image, a tool or the disk refused."""
 
 
-class BlindError(TestbedError):
+class BlindError(LabError):
     """The lab runs, but we cannot see what happens in it."""
 
 

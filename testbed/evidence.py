@@ -79,7 +79,7 @@ class ProgramEnd:
     host: str
     time_ns: int
     exit: int | None
-    signal: int | None = None
+    signal: str | None = None  # its name, such as SIGKILL
     held: bool = False
 
 

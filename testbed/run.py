@@ -13,12 +13,11 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from testbed import evidence as e
 from testbed.errors import BlindError, LabError
-from testbed.lab.agents import AgentLost, Agents, Message
+from testbed.lab.agents import AgentLost, Agents, Message, Ticket
 from testbed.lab.contract import Lab
 from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
 from testbed.plan import LINK, SNIFFER, LinkPlan, Plan, link_settings
@@ -129,6 +128,15 @@ class Host:
     kernel: str
 
 
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """Where packets are captured: the vantage point's name, the host, its interface."""
+
+    name: str
+    host: str
+    interface: str
+
+
 def run_plan(
     plan: Plan, lab: Lab, facts: e.RunFacts, files: Mapping[str, bytes], stop: Stop, clock: Clock, timeout_s: float
 ) -> e.Evidence:
@@ -177,8 +185,8 @@ def _greet(agents: Agents, plan: Plan, facts: e.RunFacts) -> tuple[dict[str, Hos
     return hosts, {str(name): str(value) for name, value in first.get("sysctls", {}).items()}
 
 
-def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host]) -> tuple[tuple[str, str, str], ...]:
-    """Offloads off, neighbours known, links impaired, captures running; gives (vantage, host, interface) of each."""
+def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host]) -> tuple[Vantage, ...]:
+    """Offloads off, neighbours known, links impaired, captures running; gives where."""
     tickets = []
     for host in hosts.values():
         neighbours = [{"address": peer.address, "mac": peer.mac} for peer in hosts.values() if peer is not host]
@@ -191,28 +199,20 @@ def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host]) -> tuple[tupl
             agents.ask(link.host, "wire.apply", interface=INTERFACE, address_families=families, link=settings)
         )
     captures = (*_vantages(plan),)
-    for vantage, name, interface in captures:
-        tickets.append(
-            agents.ask(
-                name,
-                "capture.start",
-                name=vantage,
-                interface=interface,
-                promiscuous=name == SNIFFER,
-                snap_length=SNAP_LENGTH,
-            )
-        )
+    for vantage in captures:
+        how = {"name": vantage.name, "interface": vantage.interface, "promiscuous": vantage.host == SNIFFER}
+        tickets.append(agents.ask(vantage.host, "capture.start", snap_length=SNAP_LENGTH, **how))
     tickets += [agents.ask(host.name, "states.start", interval_ns=STATES_INTERVAL_NS) for host in plan.hosts]
     agents.wait(tickets)
     return captures
 
 
-def _vantages(plan: Plan) -> Iterator[tuple[str, str, str]]:
+def _vantages(plan: Plan) -> Iterator[Vantage]:
     for host in plan.hosts:
-        yield host.name, host.name, INTERFACE
+        yield Vantage(host.name, host.name, INTERFACE)
         if plan.link(host.name):
-            yield f"{host.name}:{LINK}", host.name, LINK
-    yield e.WIRE, SNIFFER, INTERFACE
+            yield Vantage(f"{host.name}:{LINK}", host.name, LINK)
+    yield Vantage(e.WIRE, SNIFFER, INTERFACE)
 
 
 def _ring(hosts: Mapping[str, Host]) -> list[tuple[Host, Host]]:
@@ -223,17 +223,20 @@ def _ring(hosts: Mapping[str, Host]) -> list[tuple[Host, Host]]:
     return [(one, players[(index + 1) % len(players)]) for index, one in enumerate(players)]
 
 
+def _send_canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> list[Ticket]:
+    return [
+        agents.ask(a.name, "canary.send", interface=INTERFACE, to=b.mac, token=f"{label} {a.name}")
+        for a, b in _ring(hosts)
+    ]
+
+
 def _canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> bool:
     """Send a unicast frame around the hosts; whether the sniffer has heard every one."""
-    tokens = []
-    for source, destination in _ring(hosts):
-        token = f"{label} {source.name}"
-        agents.request(source.name, "canary.send", interface=INTERFACE, to=destination.mac, token=token)
-        tokens.append(token)
-    wanted = [
-        agents.ask(SNIFFER, "canary.wait", name=e.WIRE, token=token, timeout_ns=CANARY_TIMEOUT_NS) for token in tokens
-    ]
-    return all(answer["heard"] for answer in agents.wait(wanted))
+    tickets = _send_canaries(agents, hosts, label)
+    for source, _ in _ring(hosts):
+        wanted = {"name": e.WIRE, "token": f"{label} {source.name}", "timeout_ns": CANARY_TIMEOUT_NS}
+        tickets.append(agents.ask(SNIFFER, "canary.wait", **wanted))
+    return all(answer.get("heard", True) for answer in agents.wait(tickets))
 
 
 def _prove_hub(agents: Agents, hosts: Mapping[str, Host]) -> None:
@@ -242,7 +245,7 @@ def _prove_hub(agents: Agents, hosts: Mapping[str, Host]) -> None:
     The first round teaches a learning bridge every address; only what is heard after it proves a hub.
     """
     deadline = time.monotonic() + HUB_TIMEOUT_S
-    _canaries(agents, hosts, "start 0")
+    agents.wait(_send_canaries(agents, hosts, "start 0"))
     for attempt in itertools.count(1):
         if _canaries(agents, hosts, f"start {attempt}"):
             return
@@ -312,34 +315,31 @@ def _collect(
     agents: Agents,
     plan: Plan,
     hosts: Mapping[str, Host],
-    captures: Iterable[tuple[str, str, str]],
+    captures: Iterable[Vantage],
     recorder: Recorder,
 ) -> tuple[dict[str, Capture], list[e.Record]]:
-    counts: list[e.Record] = []
-    seen: dict[str, Capture] = {}
+    """Stop everything and bring it over. What cannot be had is a problem, and the rest is still collected."""
     if not agents.lost:
-        _attempt(recorder, e.WIRE, lambda: _prove_end(agents, hosts, recorder))
-    for vantage, name, interface in captures:
-        _attempt(recorder, vantage, partial(_fetch, agents, vantage, name, interface, seen, counts))
-    for host in plan.hosts:
-        _attempt(recorder, host.name, partial(agents.request, host.name, "states.stop"))
-    for link in plan.links:
-        _attempt(recorder, link.host, partial(_count_link, agents, link, counts))
+        try:
+            _prove_end(agents, hosts, recorder)
+        except LabError as error:
+            recorder.problem(e.WIRE, error.message)
+    vantages = [vantage for vantage in captures if vantage.host not in agents.lost]
+    living = [host for host in plan.hosts if host.name not in agents.lost]
+    links = [link for link in plan.links if link.host not in agents.lost]
+    stopped = [(v.name, agents.ask(v.host, "capture.stop", name=v.name)) for v in vantages]
+    stopped += [(host.name, agents.ask(host.name, "states.stop")) for host in living]
+    stopped += [(link.host, agents.ask(link.host, "wire.read")) for link in links]
+    answers = agents.gather(ticket for _, ticket in stopped)
+    for (where, _), answer in zip(stopped, answers, strict=True):
+        if isinstance(answer, LabError):
+            recorder.problem(where, answer.message)
+    seen, counts = _fetch(agents, list(zip(vantages, answers, strict=False)), recorder)
+    for link, answer in zip(links, answers[len(vantages) + len(living) :], strict=True):
+        _count_link(link, answer, counts, recorder)
     held = {r.host for r in recorder.records if isinstance(r, e.ProgramEnd) and r.held}
-    for name in held - set(agents.lost):
-        _attempt(recorder, name, partial(agents.request, name, "release"))
+    agents.gather([agents.ask(name, "release") for name in sorted(held - set(agents.lost))])
     return {vantage: seen[vantage] for vantage in sorted(seen)}, counts
-
-
-def _attempt(recorder: Recorder, where: str, act: Callable[[], object]) -> None:
-    """Collect one thing; what cannot be had is a problem, and the rest is still collected."""
-    try:
-        act()
-    except AgentLost as error:
-        if not any(isinstance(r, e.Problem) and r.where == error.host for r in recorder.records):
-            recorder.problem(error.host, error.message)
-    except LabError as error:
-        recorder.problem(where, error.message)
 
 
 def _prove_end(agents: Agents, hosts: Mapping[str, Host], recorder: Recorder) -> None:
@@ -348,14 +348,31 @@ def _prove_end(agents: Agents, hosts: Mapping[str, Host], recorder: Recorder) ->
 
 
 def _fetch(
-    agents: Agents, vantage: str, host: str, interface: str, seen: dict[str, Capture], counts: list[e.Record]
-) -> None:
-    count = agents.request(host, "capture.stop", name=vantage)
-    frames = tuple(read_records(agents.fetch(host, count["path"])))
-    statistics = InterfaceStatistics(0, received=count["packets"] + count["dropped"], dropped=count["dropped"])
-    about = Interface(vantage, snap_length=SNAP_LENGTH, description=f"{interface} of {host}")
-    seen[vantage] = Capture((about,), frames, (statistics,))
-    counts.append(e.CaptureCount(vantage, host, interface, count["packets"], count["dropped"]))
+    agents: Agents, stopped: Iterable[tuple[Vantage, Message | LabError]], recorder: Recorder
+) -> tuple[dict[str, Capture], list[e.Record]]:
+    seen: dict[str, Capture] = {}
+    counts: list[e.Record] = []
+    there = [(vantage, answer) for vantage, answer in stopped if not isinstance(answer, LabError)]
+    contents = agents.fetch((vantage.host, answer["path"]) for vantage, answer in there)
+    for (vantage, answer), content in zip(there, contents, strict=True):
+        if isinstance(content, LabError):
+            recorder.problem(vantage.name, content.message)
+            continue
+        packets, dropped = answer["packets"], answer["dropped"]
+        about = Interface(vantage.name, snap_length=SNAP_LENGTH, description=f"{vantage.interface} of {vantage.host}")
+        statistics = InterfaceStatistics(0, received=packets + dropped, dropped=dropped)
+        seen[vantage.name] = Capture((about,), tuple(read_records(content)), (statistics,))
+        counts.append(e.CaptureCount(vantage.name, vantage.host, vantage.interface, packets, dropped))
+    return seen, counts
+
+
+def _count_link(link: LinkPlan, answer: Message | LabError, counts: list[e.Record], recorder: Recorder) -> None:
+    if isinstance(answer, LabError):
+        return
+    if not answer.get("up"):
+        recorder.problem(link.host, f"the impaired link of {link.host} was down at the end")
+    asked = {name: impairment.model_dump(mode="json") for name, impairment in link.sources.items()}
+    counts.append(e.LinkCount(link.host, asked, answer["in"], answer["out"], answer["dropped"], answer["duplicated"]))
 
 
 def read_records(content: bytes) -> Iterator[Frame]:
@@ -366,11 +383,3 @@ def read_records(content: bytes) -> Iterator[Frame]:
         offset += _RECORD.size
         yield Frame(time_ns, content[offset : offset + captured], length, 0, Direction(direction))
         offset += captured
-
-
-def _count_link(agents: Agents, link: LinkPlan, counts: list[e.Record]) -> None:
-    answer = agents.request(link.host, "wire.read")
-    if not answer.get("up"):
-        raise BlindError(f"the impaired link of {link.host} was down at the end")
-    asked = {name: impairment.model_dump(mode="json") for name, impairment in link.sources.items()}
-    counts.append(e.LinkCount(link.host, asked, answer["in"], answer["out"], answer["dropped"], answer["duplicated"]))

@@ -6,7 +6,9 @@ happens between.
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -169,6 +171,7 @@ def _in_lab(
     clock: Clock,
 ) -> Evidence:
     stop.check()
+    threading.Thread(target=_preload, daemon=True, name="preload").start()
     say("bringing the lab up")
     lab = _bring_up(facts.backend, lab_shape(plan, facts.run_id), folder, say, stop.check)
     try:
@@ -182,6 +185,12 @@ def _in_lab(
             say("taking the lab down")
             lab.close()
         clock.lap("lab_down")
+
+
+def _preload() -> None:
+    """Import what is needed once the lab has been played; while a lab comes up this process has nothing to do."""
+    for name in ("testbed.report.html", "testbed.report.svg", "testbed.report.text"):
+        importlib.import_module(name)
 
 
 def _remove_if_empty(folder: Path) -> None:

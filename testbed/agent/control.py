@@ -1,9 +1,6 @@
-"""The agent's loop: requests from standard input, answers and events to standard output (docs/agent-protocol.md).
+"""What the agent does for the orchestrator: a request is a row of REQUESTS, what it takes and the function for it.
 
-One thread, one poll(2) over standard input and the children's sockets. A request is a row of REQUESTS: what it takes,
-and the function that does it. A function that is a generator may take its time: it yields for how many seconds it has
-nothing to do, and what it returns is the answer. Output is kept in memory until the reader takes it, and written whole
-line after whole line; a slow reader delays nothing but its own reading.
+docs/agent-protocol.md says what each means; `loop` reads them and writes the answers.
 
 When standard input ends, or on SIGTERM, the children are killed by their process ids and the temporary files removed.
 What is needed for some requests only is imported when such a request comes: the start is on every run's way.
@@ -11,43 +8,28 @@ What is needed for some requests only is imported when such a request comes: the
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import select
 import signal
 import sys
 import time
 from contextlib import suppress
 from functools import partial
 
+from testbed.agent.loop import Bye, Loop, Output, UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from testbed.agent.capture import Capture
+    from testbed.agent.loop import Answer, Message, Slow
     from testbed.agent.player import Player
     from testbed.agent.states import Sampler
     from testbed.agent.wire import Wire
 
-    Message = dict[str, Any]
-    Answer = dict[str, Any]
-    Slow = Generator[float, None, Answer]
-
-READ = 1 << 18
-ENOUGH_OUTPUT = 1 << 20  # bytes that wait to be written before a slow request pauses
-LAST_WORDS_NS = 2_000_000_000  # how long a reader may take for the last lines
 SETTLING_S = 0.005
 NUMBER, TEXT, FLAG, LIST, OBJECT = int, str, bool, list, dict
-
-
-class UsageError(Exception):
-    """A request that makes no sense: what is wrong with it."""
-
-
-class Bye(Exception):
-    """The agent is to end."""
 
 
 class Agent:
@@ -73,6 +55,10 @@ class Agent:
             yield self._sampler.fileno(), partial(self._tell_of, self._sampler)
         for player in self._players:
             yield player.fileno(), partial(self._follow, player)
+
+    def serve(self, request: Any) -> Answer | Slow:
+        """Does what a request asks. Raises UsageError for one that makes no sense."""
+        return _function(request)(self, request)
 
     def hello(self, request: Message) -> Answer:
         """Who answers, and where."""
@@ -322,121 +308,6 @@ REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, t
 }
 
 
-class Output:
-    """Lines to a descriptor that may be slow: kept until it takes them."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._left = bytearray()
-        os.set_blocking(descriptor, False)
-
-    def __len__(self) -> int:
-        return len(self._left)
-
-    def put(self, message: Message) -> None:
-        """One more line."""
-        self._left += json.dumps(message, separators=(",", ":")).encode() + b"\n"
-
-    def write(self) -> None:
-        """As much as the reader takes now. Raises Bye when there is no reader any more."""
-        try:
-            while self._left:
-                del self._left[: os.write(self.descriptor, self._left[:READ])]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:
-            self._left.clear()
-            raise Bye from None
-
-    def finish(self) -> None:
-        """Writes what is left, as long as the reader keeps reading at all."""
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLOUT)
-        while self._left and poll.poll(LAST_WORDS_NS // 1_000_000):
-            self.write()
-
-
-class Loop:
-    """Requests in, answers and events out, until there are no more."""
-
-    def __init__(self, descriptor: int, output: Output, agent: Agent) -> None:
-        self._input = descriptor
-        self._output = output
-        self._agent = agent
-        self._rest = b""
-        self._slow: list[tuple[Any, Slow]] = []
-
-    def run(self) -> None:
-        """Until Bye."""
-        while True:
-            wait_s = self._advance()
-            self._output.write()
-            readers = {self._input: self._read, **dict(self._agent.readers())}
-            for descriptor in self._poll(readers, wait_s):
-                readers[descriptor]()
-
-    def _poll(self, descriptors: dict[int, Callable[[], None]], wait_s: float | None) -> list[int]:
-        poll = select.poll()
-        for descriptor in descriptors:
-            poll.register(descriptor, select.POLLIN)
-        if self._output:
-            poll.register(self._output.descriptor, select.POLLOUT)
-        ready = poll.poll(None if wait_s is None else -(-wait_s * 1000 // 1))
-        # Requests last: what children told before one came is told before its answer, and it may close what is ready.
-        numbers = [descriptor for descriptor, _ in ready if descriptor in descriptors]
-        return sorted(numbers, key=lambda number: number == self._input)
-
-    def _read(self) -> None:
-        data = os.read(self._input, READ)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if line.strip():
-                self._take(line)
-        if not data:
-            raise Bye
-
-    def _take(self, line: bytes) -> None:
-        number = None
-        try:
-            request = json.loads(line)
-            number = request.get("id") if isinstance(request, dict) else None
-            answer = _function(request)(self._agent, request)
-        except Bye:
-            self._output.put({"id": number, "ok": {}})
-            raise
-        except (UsageError, ValueError, OSError) as trouble:
-            self._output.put({"id": number, "error": describe(trouble)})
-            return
-        if isinstance(answer, dict):
-            self._output.put({"id": number, "ok": answer})
-        else:
-            self._slow.append((number, answer))
-
-    def _advance(self) -> float | None:
-        """Takes every slow request a step further; for how long there is nothing to do."""
-        waits: list[float] = []
-        for number, work in list(self._slow):
-            if len(self._output) > ENOUGH_OUTPUT:
-                break  # woken when the output can be written
-            try:
-                waits.append(next(work))
-                continue
-            except StopIteration as end:
-                self._output.put({"id": number, "ok": end.value})
-            except (UsageError, ValueError, OSError) as trouble:
-                self._output.put({"id": number, "error": describe(trouble)})
-            self._slow.remove((number, work))
-        return min(waits, default=None)
-
-
-def describe(trouble: Exception) -> dict[str, str]:
-    """The `error` of an answer."""
-    if not isinstance(trouble, OSError):
-        return {"kind": "usage", "says": str(trouble)}
-    kind = errno.errorcode.get(trouble.errno or 0) or type(trouble).__name__
-    return {"kind": kind, "says": str(trouble) if trouble.filename else trouble.strerror or str(trouble)}
-
-
 def main() -> int:
     """Serves standard input until it ends; the exit code is 0."""
     output = Output(1)
@@ -475,8 +346,13 @@ def _function(request: Any) -> Callable[[Agent, Message], Answer | Slow]:
 def _close_wire(wire: Wire) -> None:
     try:
         wire.close()
-    except OSError as trouble:  # the others must be closed too; the crash channel is all that is left to tell it
-        sys.stderr.write(f"{trouble}\n")
+    except OSError as trouble:
+        from socket import if_nameindex
+
+        # An interface that is gone took its filters along (a veth goes with its peer's namespace). Else the others must
+        # be closed too, and standard error is all that is left to tell it.
+        if any(name == wire.interface for _, name in if_nameindex()):
+            sys.stderr.write(f"{trouble}\n")
 
 
 def _leave(*_: object) -> None:

@@ -22,6 +22,7 @@ from testbed.stop import Stop
 Message = Mapping[str, Any]
 LONGEST_LINE = 4 << 20  # an agent that sends more than this without a newline has lost its mind
 ANSWER_TIMEOUT_S = 20.0
+FETCH_TIMEOUT_S = 120.0
 FETCH_CHUNK = 48 * 1024  # bytes of a file in one line
 
 
@@ -92,19 +93,26 @@ class Agents:
 
     def wait(self, tickets: Iterable[Ticket], timeout_s: float = ANSWER_TIMEOUT_S) -> list[Message]:
         """The answers, in order. Raises AgentLost, LabError for a refusal, BlindError for silence."""
+        answers = self.gather(tickets, timeout_s)
+        for answer in answers:
+            if isinstance(answer, LabError):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, LabError)]
+
+    def gather(self, tickets: Iterable[Ticket], timeout_s: float = ANSWER_TIMEOUT_S) -> list[Message | LabError]:
+        """The answers, in order, or in an answer's place the error that `wait` would raise."""
         asked = list(tickets)
         self.run_until(lambda: all(ticket in self._answers or ticket.host in self.lost for ticket in asked), timeout_s)
         return [self._answer(ticket, timeout_s) for ticket in asked]
 
-    def _answer(self, ticket: Ticket, timeout_s: float) -> Message:
-        if ticket in self._answers:
-            answer = self._answers.pop(ticket)
-        elif ticket.host in self.lost:
-            raise AgentLost(ticket.host, self.lost[ticket.host])
-        else:
-            raise BlindError(f"the agent on {ticket.host} did not answer within {timeout_s:g} s")
+    def _answer(self, ticket: Ticket, timeout_s: float) -> Message | LabError:
+        if ticket not in self._answers:
+            if ticket.host in self.lost:
+                return AgentLost(ticket.host, self.lost[ticket.host])
+            return BlindError(f"the agent on {ticket.host} did not answer within {timeout_s:g} s")
+        answer = self._answers.pop(ticket)
         if "error" in answer:
-            raise LabError(f"the agent on {ticket.host} says: {answer['error'].get('says', answer['error'])}")
+            return LabError(f"the agent on {ticket.host} says: {answer['error'].get('says', answer['error'])}")
         ok: Message = answer["ok"]
         return ok
 
@@ -112,13 +120,19 @@ class Agents:
         """Ask one agent and wait for its answer."""
         return self.wait([self.ask(host, do, **arguments)], timeout_s)[0]
 
-    def fetch(self, host: str, path: str) -> bytes:
-        """A file of the host, whole."""
-        ticket = self.ask(host, "fetch", path=path, chunk=FETCH_CHUNK)
-        answer = self.wait([ticket], timeout_s=120.0)[0]
+    def fetch(self, files: Iterable[tuple[str, str]]) -> list[bytes | LabError]:
+        """Files by (host, path), whole, or in a file's place why it could not be had."""
+        wanted = list(files)
+        tickets = [self.ask(host, "fetch", path=path, chunk=FETCH_CHUNK) for host, path in wanted]
+        answers = self.gather(tickets, FETCH_TIMEOUT_S)
+        return [self._file(ticket, answer) for ticket, answer in zip(tickets, answers, strict=True)]
+
+    def _file(self, ticket: Ticket, answer: Message | LabError) -> bytes | LabError:
         content = b"".join(self._chunks.pop(ticket, []))
+        if isinstance(answer, LabError):
+            return answer
         if len(content) != answer["bytes"]:
-            raise BlindError(f"{len(content)} of {answer['bytes']} bytes of {path} came over from {host}")
+            return BlindError(f"only {len(content)} of {answer['bytes']} bytes of a file came over from {ticket.host}")
         return content
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:

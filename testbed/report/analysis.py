@@ -26,7 +26,7 @@ def render_connections(connections: Sequence[Connection], *, width: int, unicode
     if not connections:
         return [(("no TCP connections", "dim"),)]
     glyphs = UNICODE if unicode else ASCII
-    rows = [_cells(at, connection) for at, connection in enumerate(connections, start=1)]
+    rows = [_row(at, connection, glyphs) for at, connection in enumerate(connections, start=1)]
     widths = [max(len(row[at]) for row in (HEADER, *rows)) for at in range(len(HEADER))]
     own_line = sum(widths) + len(GAP) * (len(widths) - 1) > width
     lines = _lines(HEADER, widths, own_line, "dim")
@@ -36,11 +36,11 @@ def render_connections(connections: Sequence[Connection], *, width: int, unicode
     return [fit(line, width) for line in lines]
 
 
-def _cells(number: int, connection: Connection) -> tuple[str, ...]:
+def _row(number: int, connection: Connection, glyphs: Glyphs) -> tuple[str, ...]:
     client, server = connection.client_flow, connection.server_flow
     return (
         str(number),
-        connection.conn_state,
+        clean(connection.conn_state, unicode=glyphs.unicode),
         f"{show_endpoint(connection.client)} > {show_endpoint(connection.server)}",
         _opened(connection),
         say_teardown(connection.teardown),

@@ -57,7 +57,7 @@ def folder(run: RunFacts) -> str:
 
 
 # What is in a run folder, the most telling first.
-FILES = ("report.html", "trace.pcapng", "result.json", "timeline.jsonl", "captures/")
+FILES = ("report.html", "ladder.svg", "trace.pcapng", "result.json", "timeline.jsonl", "captures/")
 
 
 def checks_by_verdict(judgement: Judgement) -> dict[Outcome, tuple[Check, ...]]:

@@ -30,8 +30,8 @@ from testbed.report import facts
 from testbed.report.analysis import say_teardown
 from testbed.report.arrows import labels, notes
 from testbed.report.escape import clean, quote
+from testbed.report.ink import STYLE as DRAWING_STYLE
 from testbed.report.ladder import PacketRow, climb, origin_ns
-from testbed.report.svg import STYLE as DRAWING_STYLE
 from testbed.report.svg import render_svg
 from testbed.report.text import show_endpoint
 from testbed.verdict.value import Judgement

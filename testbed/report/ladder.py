@@ -15,7 +15,7 @@ from enum import StrEnum
 from testbed.evidence import CaptureCount, StateSample, StepOutcome
 from testbed.packet import Flags, Packet, Protocol
 from testbed.report.lanes import Lanes, place_hosts
-from testbed.report.relative import Scales, Segment, scale, segment
+from testbed.report.relative import MODULUS, Scales, Segment, scale, segment
 from testbed.tcp.connection import Connection
 from testbed.verdict.value import Judgement, Outcome, Trip
 
@@ -244,7 +244,7 @@ def _place(packet: Packet) -> tuple[object, ...] | None:
         return None
     if packet.flags & Flags.SYN:
         return "SYN", bool(packet.flags & Flags.ACK), packet.sequence
-    return "FIN", packet.sequence + packet.payload_length
+    return "FIN", (packet.sequence + packet.payload_length) % MODULUS
 
 
 def _packet_row(trip: Trip, origin: int, index: _Index, repeated: frozenset[int]) -> PacketRow:

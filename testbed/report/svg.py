@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from testbed.report import facts
 from testbed.report.arrows import labels, notes
 from testbed.report.escape import clean, clip, quote
+from testbed.report.ink import STATE_COLOURS, STYLE, element, write
 from testbed.report.ladder import FoldRow, Ladder, Mark, PacketRow, Row, StateRow, Where, cited, climb, fold
 from testbed.report.plot import FLIGHT_HEIGHT, Break, Plot, Segment, place
 from testbed.report.text import say_fold
@@ -28,76 +29,6 @@ HALF = int((SPAN / 2 - 20) / CHARACTER)  # characters on one half of an arrow
 
 # How far a lost packet gets, as part of its way.
 REACH = {Where.BEFORE_WIRE: 0.44, Where.BEHIND_WIRE: 0.62, Where.ON_ARRIVAL: 0.95}
-
-STATE_COLOURS = {
-    "LISTEN": "#2f6fb2",
-    "SYN_SENT": "#a3620a",
-    "SYN_RECV": "#a3620a",
-    "ESTABLISHED": "#1f7a46",
-    "FIN_WAIT1": "#8a4b9c",
-    "FIN_WAIT2": "#75459c",
-    "CLOSING": "#8a4b9c",
-    "CLOSE_WAIT": "#a84a5f",
-    "LAST_ACK": "#a84a5f",
-    "TIME_WAIT": "#56657a",
-    "CLOSE": "#7b7f86",
-}
-
-# (light, dark)
-COLOURS = {
-    "paper": ("#ffffff", "#14171c"),
-    "ink": ("#1d2430", "#e4e8ee"),
-    "dim": ("#626b79", "#97a1b0"),
-    "lane": ("#aab2bf", "#59636f"),
-    "client": ("#0b5cad", "#6cb2ff"),
-    "server": ("#7a3ab0", "#cf9bff"),
-    "lost": ("#c0262d", "#ff7b7f"),
-    "passed": ("#1a7f37", "#4cc46f"),
-    "failed": ("#c0262d", "#ff7b7f"),
-    "unknown": ("#946200", "#e3b341"),
-}
-
-
-def _rules(theme: int) -> str:
-    tone = {name: pair[theme] for name, pair in COLOURS.items()}
-    texts = "".join(f".ladder .{name}{{fill:{tone[name]}}}" for name in COLOURS if name not in {"paper", "lane"})
-    lines = "".join(f".ladder line.{name},.ladder path.{name}{{stroke:{tone[name]}}}" for name in COLOURS)
-    halo = f".ladder .halo{{stroke:{tone['paper']}}}"
-    return f".ladder .paper{{fill:{tone['paper']}}}{texts}{lines}{halo}"
-
-
-STYLE = (
-    ".ladder text{font:11px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}"
-    ".ladder .title{font-size:15px;font-weight:bold}.ladder .name{font-size:13px;font-weight:bold}"
-    ".ladder .halo{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}"
-    ".ladder line,.ladder path{fill:none;stroke-width:1.5}.ladder .forged{stroke-dasharray:2 4}"
-    ".ladder .again{stroke-dasharray:8 3}.ladder .bar{fill-opacity:0.2}"
-    ".ladder .state{font-size:10px}.ladder .other{fill:#7b7f86}"
-    + "".join(f".ladder .{state}{{fill:{colour}}}" for state, colour in STATE_COLOURS.items())
-    + _rules(0)
-    + f"@media (prefers-color-scheme:dark){{{_rules(1)}}}"
-)
-
-
-def element(name: str, content: str = "", /, **attributes: str | float) -> str:
-    """An XML element; `class_`, `text_anchor` and `xml__space` become `class`, `text-anchor` and `xml:space`.
-
-    Values of attributes are escaped here; the content is XML already.
-    """
-    shown = "".join(f' {_attribute(key)}="{_value(value)}"' for key, value in attributes.items())
-    return f"<{name}{shown}>{content}</{name}>" if content else f"<{name}{shown}/>"
-
-
-def _attribute(key: str) -> str:
-    return key.rstrip("_").replace("__", ":").replace("_", "-")
-
-
-def _value(value: str | float) -> str:
-    return html.escape(clean(value)) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
-
-
-def _text(x: float, y: float, said: str, class_: str, anchor: str = "start", **more: str | float) -> str:
-    return element("text", html.escape(clean(said)) or " ", x=x, y=y, class_=class_, text_anchor=anchor, **more)
 
 
 def render_svg(judgement: Judgement) -> str:
@@ -127,9 +58,9 @@ def _head(judgement: Judgement, sheet: _Sheet) -> list[str]:
     summary = clip(clean(judgement.evidence.scenario.summary), room)
     verdict = f"{judgement.verdict}: {facts.verdict_sentence(judgement)}"
     return [
-        _text(MARGIN, 28, title, "ink title"),
-        _text(sheet.width - MARGIN, 28, verdict, f"{judgement.verdict} name", "end"),
-        _text(MARGIN, 47, summary, "dim"),
+        write(MARGIN, 28, title, "ink title"),
+        write(sheet.width - MARGIN, 28, verdict, f"{judgement.verdict} name", "end"),
+        write(MARGIN, 47, summary, "dim"),
     ]
 
 
@@ -156,12 +87,12 @@ class _Sheet:
                 "line", x1=self.wire, x2=self.wire, y1=top, y2=self.plot.bottom, class_="lane", stroke_dasharray="2 5"
             )
         )
-        drawn += [_text(x, top - 8, clip(clean(name), 24), f"{style} name", "middle") for x, name, style in names]
-        drawn.append(_text(self.wire, top - 8, "wire", "dim", "middle"))
-        drawn.append(_text(MARGIN, top - 8, f"{'seconds':>9}  no.", "dim", xml__space="preserve"))
+        drawn += [write(x, top - 8, clip(clean(name), 24), f"{style} name", "middle") for x, name, style in names]
+        drawn.append(write(self.wire, top - 8, "wire", "dim", "middle"))
+        drawn.append(write(MARGIN, top - 8, f"{'seconds':>9}  no.", "dim", xml__space="preserve"))
         for left, count in self.plot.hidden_sockets.items():
             x, anchor = (self.left - 60, "end") if left else (self.right + 60, "start")
-            drawn += [_text(x, top - 8, f"and {count} more", "dim", anchor)] if count else []
+            drawn += [write(x, top - 8, f"and {count} more", "dim", anchor)] if count else []
         return drawn
 
     def bars(self) -> list[str]:
@@ -178,7 +109,7 @@ class _Sheet:
             element("rect", x=edge, y=bar.top, width=4.0, height=height, class_=colour),
         ]
         if bar.bottom - bar.top >= 14:
-            drawn.append(_text(x + wide / 2, bar.top + 13, clip(clean(bar.state), 13), "ink state", "middle"))
+            drawn.append(write(x + wide / 2, bar.top + 13, clip(clean(bar.state), 13), "ink state", "middle"))
         return drawn
 
     def rows(self) -> list[str]:
@@ -194,10 +125,10 @@ class _Sheet:
 
     def _texts(self, at: int, row: Row) -> list[str]:
         if isinstance(row, PacketRow):
-            clock = _text(MARGIN, self.plot.starts[at] + 4, self._said(row), "dim", xml__space="preserve")
+            clock = write(MARGIN, self.plot.starts[at] + 4, self._said(row), "dim", xml__space="preserve")
             return [clock, *_along(row, _way(at, row, self), payload=not self._crossed(at, row))]
         if isinstance(row, FoldRow):
-            return [_text(self.wire, self.plot.starts[at], say_fold(row), "dim halo", "middle")]
+            return [write(self.wire, self.plot.starts[at], say_fold(row), "dim halo", "middle")]
         return []
 
     def _crossed(self, at: int, row: PacketRow) -> bool:
@@ -213,7 +144,7 @@ class _Sheet:
     def _break(self, wait: Break) -> list[str]:
         said = f"{wait.wait_ns / 1e9:.3f} s later"
         line = element("line", x1=self.left, x2=self.right, y1=wait.y, y2=wait.y, class_="lane", stroke_dasharray="1 6")
-        return [line, _text(self.wire, wait.y + 4, said, "dim halo", "middle")]
+        return [line, write(self.wire, wait.y + 4, said, "dim halo", "middle")]
 
     def _knot(self, at: int, row: StateRow) -> str:
         x, style = (self.left, "client") if row.left else (self.right, "server")
@@ -270,33 +201,7 @@ def _along(row: PacketRow, way: _Way, *, payload: bool) -> list[str]:
 
 def _turned(x: float, y: float, said: str, class_: str, anchor: str, slope: float) -> str:
     turn = f"rotate({math.degrees(slope):.2f} {x:.1f} {y:.1f})"
-    return _text(x, y, said, class_, anchor, transform=turn)
-
-
-def _said(self, row: PacketRow) -> str:
-    tag = f" #{row.connection}" if self.ladder.connections > 1 and row.connection else ""
-    return f"{row.at_ns / 1e9:>9.{self.digits}f}  {row.number}{tag}"
-
-
-def _along(
-    row: PacketRow, style: str, start: tuple[float, float], stop: tuple[float, float], angle: float
-) -> list[str]:
-    """The texts along an arrow: the label at its start; notes, payload or the cause of a loss towards its end."""
-    said = _said(row)
-    room = HALF if said else 2 * HALF
-    shapes = [label for label in labels(row.segment) if len(label) <= room]
-    label = shapes[0] if shapes else clip(labels(row.segment)[0], room)
-    ahead = 1 if row.from_left else -1
-    anchors: tuple[str, str] = ("start", "end") if row.from_left else ("end", "start")
-    texts = [(start[0] + 12 * ahead, start[1], label, f"{style} halo", anchors[0])]
-    if said and row.lost and row.lost.where is not Where.ON_ARRIVAL:
-        texts.append((stop[0] + 10 * ahead, stop[1] + 8, said, "lost halo", anchors[0]))
-    elif said:
-        texts.append((stop[0] - 14 * ahead, stop[1], said, "lost halo" if row.lost else "dim halo", anchors[1]))
-    return [
-        element("g", _text(x, y - 6, said, class_, anchor), transform=f"rotate({angle:.2f} {x:.1f} {y:.1f})")
-        for x, y, said, class_, anchor in texts
-    ]
+    return write(x, y, said, class_, anchor, transform=turn)
 
 
 def _note(row: PacketRow, *, payload: bool) -> str:

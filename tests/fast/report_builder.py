@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from testbed.evidence import (
     CaptureCount,
@@ -72,7 +73,7 @@ class Story:
         forged: bool = False,
         protocol: int = Protocol.TCP,
     ) -> int:
-        """Send one packet; `lost` is before, behind or arrival. Gives its number on the wire (else where first seen)."""
+        """Send one packet; `lost` is before, behind or arrival. Gives its number on the wire."""
         destination = "server" if source == "client" else "client"
         template = self._packet(source, destination, flags, seq, ack, payload, window, ports, protocol)
         sent_ns = START_NS + round(at_ms * MS)
@@ -306,8 +307,8 @@ def lost_synack() -> Judgement:
             Outcome.FAILED,
             "..500ms",
             "1054ms",
-            "the handshake took longer than allowed: its first SYN-ACK was lost on arrival at client (fault 0), and the "
-            "next one came only when the client's timer had sent the SYN again",
+            "the handshake took longer than allowed: its first SYN-ACK was lost on arrival at client (fault 0), and "
+            "the next one came only when the client's timer had sent the SYN again",
             (gone, again),
             13,
         ),
@@ -350,6 +351,7 @@ def udp_hello() -> Judgement:
     return judge_by_hand(story, name="udp-hello", summary="One datagram each way.", checks=checks)
 
 
+@cache
 def crowd(count: int = 100) -> Judgement:
     """Many connections at nearly the same time; one check of the 50th fails."""
     story = Story()
@@ -403,7 +405,7 @@ def hostile() -> Judgement:
     )
 
 
-STORIES = {
+STORIES: dict[str, Callable[[], Judgement]] = {
     "hola": hola,
     "lost-synack": lost_synack,
     "refused": refused,

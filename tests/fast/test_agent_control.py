@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from testbed.agent.control import REQUESTS, Agent, Bye, Loop, Output, UsageError, describe
+from testbed.agent.control import REQUESTS, Agent
+from testbed.agent.loop import Bye, Loop, Output, UsageError, describe
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "agent-protocol.md"
 

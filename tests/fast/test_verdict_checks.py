@@ -17,6 +17,7 @@ from verdict_story import (
     deaf,
     find,
     hola,
+    short,
     shortened,
     torn,
     troubled,
@@ -173,6 +174,7 @@ BLIND: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
     "dropped": (deaf, "missed 3 packets"),
     "absent": (uncaptured, "nothing was captured on the wire"),
     "torn": (torn, "the file ends inside a block"),
+    "short": (short, "packets that it counted"),
 }
 
 
@@ -370,3 +372,15 @@ def test_states_of_replicas() -> None:
     check = find(story.judge(), "states.client")
     assert check.verdict is Outcome.FAILED
     assert "no socket of client-2 was seen to enter ESTABLISHED" in check.why
+
+
+def test_difference_is_found_in_its_packet() -> None:
+    """The packet that carried the first wrong byte is named, also when it is the packet's first."""
+    story = Story({"expect": {"payload": {"client->server": "abcXef"}}})
+    story.open()
+    story.tcp(10, "client", "P.", 1, 1, b"abc")
+    story.tcp(11, "client", "P.", 4, 1, b"def")
+    story.play()
+    check = find(story.judge(), "payload.client->server")
+    assert check.packets == (14,)
+    assert "packet 14 at 0.011 s on wire is DATA of 3 bytes from client" in check.why

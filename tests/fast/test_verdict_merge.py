@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from verdict_story import START_NS, Story, hola, troubled, with_records
+from verdict_story import START_NS, Story, deaf, hola, troubled, with_records
 
 from testbed.evidence import WIRE, CaptureCount, Evidence, HostFacts, Problem, dump_records, load_records
 from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
@@ -118,6 +118,8 @@ def test_trace_says_what_it_is() -> None:
     assert noted == [2, 5, 8]
     said = "check handshake.outcome failed: expected refused, seen complete"
     assert read_capture(write_capture(judgement.trace)).frames[1].comments == (said,)
+    unseen = judge(deaf(hola({"handshake": {"outcome": "refused"}}).evidence()))
+    assert not any(frame.comments for frame in unseen.trace.frames)
 
 
 def test_connections_are_numbered_as_the_trace() -> None:
@@ -149,6 +151,9 @@ def test_problems_come_first() -> None:
     judgement = judge(evidence)
     assert judgement.verdict is Outcome.UNKNOWN
     assert {check.why for check in judgement.checks} == {"server: the agent is gone; wire: deaf"}
+    idle = Story({"hosts": {"client": {}, "server": {}}})
+    assert idle.judge().verdict is Outcome.PASSED
+    assert judge(troubled(idle.evidence())).verdict is Outcome.UNKNOWN
 
 
 def test_lab_that_never_came_up() -> None:

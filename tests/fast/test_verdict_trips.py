@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from verdict_story import HOLA, STEPS, Story, find, hola, uncaptured, with_records, without
+from verdict_story import HOLA, START_NS, STEPS, Story, find, hola, uncaptured, with_records, without
 
 from testbed.evidence import CaptureCount, FaultFired, LinkCount
 from testbed.packet import Packet, Protocol
@@ -328,3 +328,66 @@ def test_neighbour_discovery_has_no_fate() -> None:
     trace = replace(trace, frames=(frame,))
     assert gather([packet], trace, hosts, "portable") == {}
     assert len(gather([replace(packet, icmp=(128, 0))], trace, hosts, "portable")) == 1
+
+
+def test_original_and_duplicate() -> None:
+    """Of two deliveries of one copy, the earlier is the original."""
+    assert pair([0], [10, 12]) == (0, None)
+    assert pair([0, 100], [10, 12, 110]) == (0, None, 1)
+
+
+def test_sender_that_hears_itself() -> None:
+    """A frame that comes back in at its sender's interface was not sent a second time."""
+    story = Story({})
+    story.tcp(0, "client", "S")
+    own = story.frames["client"][0]
+    story.frames["client"].append(replace(own, time_ns=own.time_ns + 1000, direction=Direction.IN))
+    story.play()
+    assert len(story.judge().trips) == 1
+
+
+def test_ledger_does_not_blame_what_was_delivered() -> None:
+    """Of two packets of a class that had come in by then, the one that came out of the link was not the one dropped."""
+    story = lossy({"drop": "DATA", "from": "client", "nth": 1})
+    story.tcp(0, "client", "P.", 1, 1, b"abc", lost=True)
+    story.tcp(0.1, "client", "P.", 4, 1, b"def")
+    story.play()
+    time_ns = story.frames["server"][-1].time_ns + 50_000
+    judgement = judge(with_records(story.evidence(), FaultFired("server", time_ns, 0, "drop", "")))
+    assert [trip.cause for trip in judgement.trips] == ["fault 0: drop DATA", ""]
+
+
+def test_loss_is_counted_without_faults() -> None:
+    """The loss had is of the packets that no fault took."""
+    story = lossy({"drop": "SYN", "from": "client", "nth": 1}, loss="50%")
+    story.tcp(0, "client", "S", fault=0)
+    story.tcp(1000, "client", "S", lost=True)
+    story.tcp(3000, "client", "S")
+    story.tcp(3100, "client", ".", 1, 1)
+    story.play()
+    (traffic,) = [one for one in measure(story.plan, story.judge().trips) if one.packets]
+    assert (traffic.lost, traffic.by_fault) == (2, 1)
+    assert traffic.loss_percent == pytest.approx(100 / 3)
+
+
+def test_fault_behind_a_blackhole() -> None:
+    """A fault cannot take what a blackhole has taken before it: that is not held against the wire."""
+    story = Story({"wire": {"blackhole": True}, "faults": [{"drop": "SYN", "from": "client", "nth": 1}]})
+    story.tcp(0, "client", "S", lost=True)
+    story.play()
+    judgement = story.judge()
+    assert find(judgement, "wire.client->server").verdict is Outcome.PASSED
+    assert "it never fired" in find(judgement, "faults.0").why
+
+
+def test_fin_again_with_other_data() -> None:
+    """A FIN is known by its place behind the data that it carries: the same place again is the same FIN again."""
+    story = Story({})
+    story.open()
+    story.tcp(10, "client", "FP.", 1, 1, b"abc")
+    story.tcp(20, "client", "F.", 4, 1)
+    story.play()
+    judgement = story.judge()
+    (copy,) = [trip.wire for trip in judgement.trips if trip.sent_ns == START_NS + 20 * MS]
+    assert copy is not None
+    assert "FIN again" in judgement.trace.frames[copy - 1].comments

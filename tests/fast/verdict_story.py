@@ -278,6 +278,11 @@ def deaf(evidence: Evidence) -> Evidence:
     return with_records(evidence, CaptureCount(WIRE, "sniffer", "eth0", 1, 3))
 
 
+def short(evidence: Evidence) -> Evidence:
+    """The sniffer counted more packets than its capture holds."""
+    return with_records(evidence, CaptureCount(WIRE, "sniffer", "eth0", 1, 0))
+
+
 def uncaptured(evidence: Evidence, vantage: str = WIRE) -> Evidence:
     """Nothing is left of what a vantage point captured."""
     captures = {name: capture for name, capture in evidence.captures.items() if name != vantage}

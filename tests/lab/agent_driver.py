@@ -24,7 +24,7 @@ class Agent:
     """One agent: `ask` for an answer, `until` for an event; all events are kept in `events`."""
 
     def __init__(self, start: Sequence[str] = ("ip link set lo up",)) -> None:
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         script = "; ".join([*start, f"exec {PYTHON} -m testbed.agent"])
         self.process = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", script],

@@ -74,6 +74,38 @@ def test_two_hosts_walk_the_whole_life(family: str) -> None:
 
 
 @needs_root
+def test_every_state_is_seen_on_a_delayed_wire() -> None:
+    """With 20 ms each way no state of the handshake and of both closes is too short (RFC 9293, figure 5)."""
+    link = {"delay_ns": 20 * MILLISECOND, "jitter_ns": 0, "loss_percent": 0, "duplicate_percent": 0}
+    link |= {"blackhole": False, "seed": 1, "faults": [], "sources": {}}  # type: ignore[dict-item]
+    with Agent() as client, Agent() as server:
+        join(client, server)
+        play: dict[str, Any] = {"family": "ipv4", "addresses": ADDRESSES["ipv4"]}
+        for one in (client, server):
+            answer = one.ask("wire.apply", interface="eth0", address_families=["ipv4"], link=link)
+            assert answer["filters"]
+            one.ask("states.start", interval_ns=MILLISECOND)
+        last = [step("recv", bytes=None), step("sleep", duration_ns=40 * MILLISECOND), step("close"), step("hold")]
+        server.play(step("listen", port=7456), step("accept", as_="s"), *last, host="server", **play)
+        server.until("mark", name="listening:server:7456")
+        pause = step("sleep", duration_ns=40 * MILLISECOND)  # else ESTABLISHED lasts some 100 us at the client
+        client.play(step("connect", host="server", port=7456), pause, step("close"), host="client", **play)
+        for one in (client, server):
+            one.until("played")
+        # FIN_WAIT2 counts as settled: the server, which has yet to hear of its FIN, is to be asked first.
+        for one in (server, client):
+            assert one.ask("settled", timeout_ns=2000 * MILLISECOND)["settled"]
+            one.ask("states.stop")
+            wire = one.ask("wire.read", interface="eth0")
+            assert (wire["up"], wire["dropped"]) == (True, 0)
+        opened = ["SYN_SENT", "ESTABLISHED"]
+        assert walk(client, having=":7456") == [*opened, "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"]
+        accepted = walk(server, having="198.18.0.3:7456 198.18.0.2:")
+        assert accepted == ["SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"]
+        assert walk(server, having="0.0.0.0:7456 ") == ["LISTEN"]
+
+
+@needs_root
 def test_unanswered_handshakes_are_not_settled() -> None:
     """SYN_SENT where the peer swallows packets, SYN_RECV where it swallows ours: both are seen, neither is settled."""
     with Agent() as client, Agent() as server:

@@ -1,0 +1,114 @@
+"""Runs the `testbed` command as a person does, and looks for what a run may have left, for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL
+
+if TYPE_CHECKING:
+    import docker as docker_module
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+COMMAND = (sys.executable, "-m", "testbed")
+SEEDS = (
+    "bind-only",
+    "connection-table",
+    "got-connection",
+    "hello",
+    "hola",
+    "lifecycle",
+    "server-unavailable",
+    "udp-hello",
+    "who-shook-hands",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """How `testbed run --tag seed` went, and where the run folders are."""
+
+    ended: subprocess.CompletedProcess[str]
+    out: Path
+
+    def folder(self, name: str) -> Path:
+        """A scenario's run folder."""
+        return self.out / "latest" / name
+
+
+def testbed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in the checkout and give its exit code, standard output and standard error."""
+    return subprocess.run(
+        [*COMMAND, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+testbed.__test__ = False  # type: ignore[attr-defined]  # the name starts with test; it is none
+
+
+@contextmanager
+def running(*words: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command while it runs, in a process group of its own; it has ended when this ends."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE_S)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
+    """The lines of standard error up to the one that has these words."""
+    assert process.stderr
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return lines
+    raise AssertionError(f"the command ended without saying {words!r}; it said: {''.join(lines)}")
+
+
+def leftovers(client: docker_module.DockerClient, pid: int) -> list[str]:
+    """The containers, networks and processes that a `testbed` of this pid has made and that are still there."""
+    filters = {"label": [RUN_LABEL, OWNER_LABEL]}
+    made = [*client.api.containers(all=True, filters=filters), *client.api.networks(filters=filters)]
+    mine = [each for each in made if each["Labels"][OWNER_LABEL].split("/")[3] == str(pid)]
+    named = [str(each.get("Name") or each.get("Names")) for each in mine]
+    return [*named, *(f"process {number}" for number in _processes(pid))]
+
+
+def _processes(pid: int) -> Iterator[int]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        owners = [text.split(b"/") for text in variables if text.startswith(f"{OWNER_VARIABLE}=".encode())]
+        if any(owner[3:4] == [str(pid).encode()] for owner in owners):
+            yield int(entry.name)
