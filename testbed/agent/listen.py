@@ -1,4 +1,4 @@
-"""A sniffer for the hand: prints every TCP, UDP and ICMP packet that eth0 hears, or writes them as pcap.
+"""A sniffer for the hand: prints every TCP packet that eth0 hears, or writes all that it hears as pcap.
 
 `docker compose exec -T sniffer python3 -m testbed.agent.listen` prints a line per packet;
 `... listen --pcap | wireshark -k -i -` shows them as they come. Standard library only; packet(7).
@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 
-from testbed.agent.frames import Segment, describe, kinds, parse
+from testbed.agent.frames import TCP, Segment, describe, kinds, parse
 
 ETH_P_ALL = 3
 SOL_PACKET = 263
@@ -53,7 +53,7 @@ def main() -> None:
             if as_pcap:
                 seconds, nanoseconds = divmod(now_ns, 10**9)
                 out.write(struct.pack("<IIII", seconds, nanoseconds, len(frame), len(frame)) + frame)
-            elif about[2] != PACKET_OUTGOING and (segment := parse(frame)) is not None:
+            elif about[2] != PACKET_OUTGOING and (segment := parse(frame)) is not None and segment.protocol == TCP:
                 stamp = time.strftime("%H:%M:%S", time.localtime(now_ns // 10**9))
                 out.write(f"{stamp}.{now_ns // 1000 % 10**6:06d} {describe(segment, _kind(segment))}\n".encode())
             out.flush()

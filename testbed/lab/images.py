@@ -12,6 +12,7 @@ import io
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -53,6 +54,7 @@ MMDEBSTRAP_TIMEOUT_S = 600.0
 PULL_TIMEOUT_S = 20.0
 
 Say = Callable[[str], None]
+_BUILDING = threading.Lock()  # runs side by side need the same image; the first one builds it
 
 
 def data_folder() -> Path:
@@ -94,7 +96,7 @@ def ensure_image(client: docker_module.DockerClient, say: Say) -> str:
     Raises LabError when there is no image and no way to build one, with each way that was tried.
     """
     tag = image_tag()
-    with engine_errors("looking for images"):
+    with _BUILDING, engine_errors("looking for images"):
         if _present(client, tag):
             return tag
         if not _present(client, base_tag()):

@@ -46,10 +46,13 @@ def _acknowledgement(segment: Segment) -> str:
 
 def notes(row: PacketRow, *, between: str) -> str:
     """What is unusual about a packet, in words: repeated, forged, late."""
-    said = [str(mark) for mark in row.marks]
-    if row.delay_ns is not None and row.delay_ns >= SHOW_DELAY_NS:
-        said.append(f"+{row.delay_ns / 1e6:.1f} ms")
-    return between.join(said)
+    return between.join([*map(str, row.marks), *([took] if (took := show_delay(row)) else [])])
+
+
+def show_delay(row: PacketRow) -> str:
+    """How long the packet took, `+10.2 ms`, where it took long enough to be seen."""
+    late = row.delay_ns is not None and row.delay_ns >= SHOW_DELAY_NS
+    return f"+{row.delay_ns / 1e6:.1f} ms" if late and row.delay_ns else ""
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ def _texts(row: PacketRow, room: int, glyphs: Glyphs) -> tuple[str, str]:
     """What is said behind the label, and the longest label that leaves room for it."""
     said = notes(row, between=glyphs.between)
     if row.lost:
-        cause = clean(row.lost.cause, unicode=glyphs.unicode) or "lost"
+        cause = clean(row.lost.says, unicode=glyphs.unicode)
         said = f"{cause}{glyphs.between}{said}" if said else cause
     shapes = [label for label in labels(row.segment) if cells(label) + cells(said) + 7 <= room]
     label = shapes[0] if shapes else labels(row.segment)[-1]

@@ -52,9 +52,12 @@ class _Listed:
 def render_html(judgement: Judgement) -> str:
     """The report of a run as one self-contained HTML document."""
     environment = Environment(
-        loader=PackageLoader("testbed.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("testbed.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_clean_text,
     )
-    environment.finalize = _clean_text
     environment.filters.update(endpoint=show_endpoint, teardown=say_teardown, hidden=_hidden, asked=_asked)
     page_style = environment.get_template("report.css").render()
     styles = {"page_style": Markup(page_style), "policy": Markup(policy(page_style, DRAWING_STYLE))}
@@ -132,7 +135,7 @@ def _packet(row: PacketRow) -> dict[str, Any]:
         "destination": trip.destination,
         "connection": row.connection or "",
         "label": labels(row.segment)[0],
-        "fate": f"lost {row.lost.where}: {row.lost.cause}" if row.lost else trip.fate,
+        "fate": f"lost {row.lost.where}: {row.lost.cause or 'no cause known'}" if row.lost else trip.fate,
         "lost": bool(row.lost),
         "notes": notes(row, between=", "),
         "payload": quote(row.segment.payload, limit=PAYLOAD_CHARACTERS) if row.segment.payload else "",

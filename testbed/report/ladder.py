@@ -45,6 +45,12 @@ class Loss:
     where: Where
     cause: str
 
+    @property
+    def says(self) -> str:
+        """The loss in words; that impairments take packets on arrival goes without saying."""
+        cause = self.cause or "lost"
+        return cause if self.where is Where.ON_ARRIVAL else f"{self.where}: {cause}"
+
 
 @dataclass(frozen=True, slots=True)
 class PacketRow:

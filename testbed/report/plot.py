@@ -96,8 +96,7 @@ def _events(rows: Sequence[Row]) -> list[_Event]:
     for at, row in enumerate(rows):
         if isinstance(row, PacketRow):
             events.append(_Event(row.at_ns, at, at, "send", ("packets",), ("end", not row.from_left)))
-            if row.delay_ns is not None:
-                events.append(_Event(row.at_ns + row.delay_ns, at, at, "end", ("end", row.from_left)))
+            events.append(_Event(row.at_ns + max(row.delay_ns or 0, 0), at, at, "end", ("end", row.from_left)))
         elif isinstance(row, StateRow):
             events.append(_Event(row.at_ns, at, at, "state", ("state", row.left, row.socket)))
         else:

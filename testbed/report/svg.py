@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.report import facts
-from testbed.report.arrows import labels, notes
+from testbed.report.arrows import labels, show_delay
 from testbed.report.escape import clean, clip, quote
 from testbed.report.ink import STATE_COLOURS, STYLE, element, write
 from testbed.report.ladder import FoldRow, Ladder, Mark, PacketRow, Row, StateRow, Where, cited, climb, fold
@@ -19,9 +20,9 @@ from testbed.report.plot import FLIGHT_HEIGHT, Break, Plot, Segment, place
 from testbed.report.text import say_fold
 from testbed.verdict.value import Judgement
 
+LANE_NAME = 24  # characters at most
 SPAN = 560.0  # between the lanes
 COLUMN = 96.0  # of a socket's bar
-GUTTER = 112.0  # for time and number, without the connection's
 MARGIN = 20.0
 HEAD = 100.0  # above the first event
 CHARACTER = 6.7  # width of one, at 11 px
@@ -64,18 +65,21 @@ def _head(judgement: Judgement, sheet: _Sheet) -> list[str]:
     ]
 
 
+def _half(name: str) -> float:
+    """Half the width of a lane's name, which stands over its lane."""
+    return min(len(name), LANE_NAME) * 4.2 + 8
+
+
 class _Sheet:
     """The paper: where the lanes are, and what is drawn on and beside them."""
 
     def __init__(self, ladder: Ladder, rows: tuple[Row, ...], plot: Plot) -> None:
         self.ladder, self.shown, self.plot = ladder, rows, plot
-        times = [row.at_ns for row in rows if not isinstance(row, FoldRow)]
-        self.digits = 6 if all(abs(time) < 1_000_000_000 for time in times) else 3
-        longest = max((len(self._said(row)) for row in rows if isinstance(row, PacketRow)), default=0)
-        self.left = MARGIN + max(GUTTER, longest * CHARACTER + 12) + COLUMN * max(plot.columns[True], 0.4)
+        self.clock = _Clock(ladder, rows)
+        self.left = MARGIN + self.clock.width + max(COLUMN * plot.columns[True], _half(ladder.left))
         self.right = self.left + SPAN
         self.wire = (self.left + self.right) / 2
-        self.width = self.right + COLUMN * max(plot.columns[False], 0.2) + MARGIN
+        self.width = self.right + max(COLUMN * plot.columns[False], _half(ladder.right)) + MARGIN
         self.height = plot.bottom + MARGIN
 
     def lanes(self) -> list[str]:
@@ -87,9 +91,11 @@ class _Sheet:
                 "line", x1=self.wire, x2=self.wire, y1=top, y2=self.plot.bottom, class_="lane", stroke_dasharray="2 5"
             )
         )
-        drawn += [write(x, top - 8, clip(clean(name), 24), f"{style} name", "middle") for x, name, style in names]
+        drawn += [
+            write(x, top - 8, clip(clean(name), LANE_NAME), f"{style} name", "middle") for x, name, style in names
+        ]
         drawn.append(write(self.wire, top - 8, "wire", "dim", "middle"))
-        drawn.append(write(MARGIN, top - 8, f"{'seconds':>9}  no.", "dim", xml__space="preserve"))
+        drawn.append(write(MARGIN, top - 8, self.clock.header(), "dim", xml__space="preserve"))
         for left, count in self.plot.hidden_sockets.items():
             x, anchor = (self.left - 60, "end") if left else (self.right + 60, "start")
             drawn += [write(x, top - 8, f"and {count} more", "dim", anchor)] if count else []
@@ -125,7 +131,7 @@ class _Sheet:
 
     def _texts(self, at: int, row: Row) -> list[str]:
         if isinstance(row, PacketRow):
-            clock = write(MARGIN, self.plot.starts[at] + 4, self._said(row), "dim", xml__space="preserve")
+            clock = write(MARGIN, self.plot.starts[at] + 4, self.clock.show(row), "dim", xml__space="preserve")
             return [clock, *_along(row, _way(at, row, self), payload=not self._crossed(at, row))]
         if isinstance(row, FoldRow):
             return [write(self.wire, self.plot.starts[at], say_fold(row), "dim halo", "middle")]
@@ -156,9 +162,29 @@ class _Sheet:
         line = element("line", x1=way.x, y1=way.y, x2=way.stop_x, y2=way.stop_y, class_=style + dash)
         return [line, _cross(way.stop_x, way.stop_y) if row.lost else _arrowhead(way, style)]
 
-    def _said(self, row: PacketRow) -> str:
-        tag = f" #{row.connection}" if self.ladder.connections > 1 and row.connection else ""
-        return f"{row.at_ns / 1e9:>9.{self.digits}f}  {row.number}{tag}"
+
+class _Clock:
+    """The columns left of everything: seconds, packet number, connection if there are several, how long it took."""
+
+    def __init__(self, ladder: Ladder, rows: Sequence[Row]) -> None:
+        shown = [row for row in rows if isinstance(row, PacketRow)]
+        self.digits = 6 if all(abs(row.at_ns) < 1_000_000_000 for row in shown) else 3
+        self.tagged = ladder.connections > 1
+        self.number = max([3, *(len(self._number(row)) for row in shown)])
+        self.took = max((len(show_delay(row)) for row in shown), default=0)
+        self.width = (9 + 2 + self.number + 2 + self.took) * CHARACTER + 10
+
+    def header(self) -> str:
+        """The columns' titles."""
+        return f"{'seconds':>9}  {'no.':<{self.number}}  {'took' if self.took else '':>{self.took}}"
+
+    def show(self, row: PacketRow) -> str:
+        """The columns of one packet."""
+        seconds = f"{row.at_ns / 1e9:.{self.digits}f}"
+        return f"{seconds:>9}  {self._number(row):<{self.number}}  {show_delay(row):>{self.took}}".rstrip()
+
+    def _number(self, row: PacketRow) -> str:
+        return f"{row.number} #{row.connection}" if self.tagged and row.connection else str(row.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +208,10 @@ def _way(at: int, row: PacketRow, sheet: _Sheet) -> _Way:
 
 
 def _along(row: PacketRow, way: _Way, *, payload: bool) -> list[str]:
-    """The texts along an arrow: the label at its start; notes, payload or the cause of a loss towards its end."""
-    said = _note(row, payload=payload)
-    room = HALF if said else 2 * HALF
-    shapes = [label for label in labels(row.segment) if len(label) <= room]
-    label = shapes[0] if shapes else clip(labels(row.segment)[0], room)
-    style, ahead = ("client", 1) if row.from_left else ("server", -1)
-    near, far = ("start", "end") if row.from_left else ("end", "start")
-    texts = [_turned(way.x + 12 * ahead, way.y - 6, label, f"{style} halo", near, way.slope)]
+    """The texts along an arrow: the label with its marks at the start; payload or the cause of a loss at the end."""
+    ahead, near, far = (1, "start", "end") if row.from_left else (-1, "end", "start")
+    style, said = "client" if row.from_left else "server", _note(row, payload=payload)
+    texts = [_turned(way.x + 12 * ahead, way.y - 6, _label(row, alone=not said), f"{style} halo", near, way.slope)]
     if said and row.lost and row.lost.where is not Where.ON_ARRIVAL:
         # Behind the cross there is no line to stand above.
         texts.append(_turned(way.stop_x + 10 * ahead, way.stop_y + 4, said, "lost halo", near, way.slope))
@@ -199,19 +221,23 @@ def _along(row: PacketRow, way: _Way, *, payload: bool) -> list[str]:
     return texts
 
 
+def _label(row: PacketRow, *, alone: bool) -> str:
+    room = 2 * HALF if alone else HALF
+    marks = "".join(f", {mark}" for mark in row.marks)
+    shapes = [label for label in labels(row.segment) if len(label) + len(marks) <= room]
+    return clip((shapes[0] if shapes else labels(row.segment)[-1]) + marks, room)
+
+
 def _turned(x: float, y: float, said: str, class_: str, anchor: str, slope: float) -> str:
     turn = f"rotate({math.degrees(slope):.2f} {x:.1f} {y:.1f})"
     return write(x, y, said, class_, anchor, transform=turn)
 
 
 def _note(row: PacketRow, *, payload: bool) -> str:
-    said = notes(row, between=", ")
     if row.lost:
-        said = ", ".join(part for part in (row.lost.cause or "lost", said) if part)
-    room = int(HALF * 0.7) if row.lost and row.lost.where is Where.BEHIND_WIRE else HALF
-    if not said and payload and row.segment.payload:
-        return quote(row.segment.payload, limit=room - 5)
-    return clip(clean(said), room)
+        beyond = row.lost.where is Where.BEHIND_WIRE
+        return clip(clean(row.lost.says), int(HALF * 0.7) if beyond else HALF)
+    return quote(row.segment.payload, limit=HALF - 8) if payload and row.segment.payload and not row.marks else ""
 
 
 def _cross(x: float, y: float) -> str:

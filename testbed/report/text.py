@@ -147,20 +147,25 @@ def _checks(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
     passed = sorted_checks[Outcome.PASSED]
     bad = [*sorted_checks[Outcome.FAILED], *sorted_checks[Outcome.UNKNOWN]]
     lines = [line for check in bad[:MANY_FAILURES] for line in _bad_check(check, judgement, width, glyphs)]
-    for check in bad[MANY_FAILURES:]:
-        lines += _one_line(check, width, glyphs)
+    lines += _short_checks(bad[MANY_FAILURES:], width, glyphs)
     if bad and passed:
         names = ", ".join(check.name for check in passed)
         lines += labelled(("passed", "passed"), names, width=width, glyphs=glyphs)
     elif passed:
-        lines += [line for check in passed for line in _one_line(check, width, glyphs)]
+        lines += _short_checks(passed, width, glyphs)
     return lines
 
 
-def _one_line(check: Check, width: int, glyphs: Glyphs) -> list[Line]:
-    name = clean(check.name, unicode=glyphs.unicode)
-    seen = clean(check.seen, unicode=glyphs.unicode)
-    return [fit(((f"{check.verdict:<8}", check.verdict), (f"{name:<34}  ", ""), (seen, "")), width)]
+def _short_checks(checks: Sequence[Check], width: int, glyphs: Glyphs) -> list[Line]:
+    """Verdict, name and what was seen of each check, in three columns."""
+    names = [clip(clean(check.name, unicode=glyphs.unicode), width // 2) for check in checks]
+    column = max(map(cells, names), default=0)
+    lines: list[Line] = []
+    for check, name in zip(checks, names, strict=True):
+        seen = wrap(clean(check.seen, unicode=glyphs.unicode), width=width, first=(" " * (8 + column + 2), ""))
+        head: Line = ((f"{check.verdict:<8}", check.verdict), (name + " " * (column - cells(name) + 2), ""))
+        lines += [(*head, *seen[0][1:]), *seen[1:]]
+    return lines
 
 
 def _bad_check(check: Check, judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
@@ -202,4 +207,4 @@ def _ending(judgement: Judgement, width: int, glyphs: Glyphs, folder: str) -> li
             (label.strip(), "dim"), text, width=width, glyphs=glyphs, style="" if label.strip() else "dim"
         )
     said = clean(facts.environment(run), unicode=glyphs.unicode)
-    return [*lines, ((clip(said, width), "dim"),)]
+    return [*lines, *wrap(said, width=width, style="dim")]

@@ -13,6 +13,7 @@ from report_builder import HOSTILE, STORIES, Story, crowd, hola, hostile, judge_
 
 from testbed.report import html as page
 from testbed.report.html import render_html
+from testbed.report.ink import element, write
 from testbed.report.svg import render_svg
 
 EVERY = sorted(STORIES)
@@ -66,11 +67,48 @@ def test_the_drawing_shows_every_state_of_both_kernels() -> None:
     assert said.count("ESTABLISHED") == 2
 
 
+def test_a_closed_socket_has_no_bar_any_more() -> None:
+    """The bar of a socket ends shortly after CLOSE; that of a state it is still in goes on to the end."""
+    story = Story()
+    story.state(0, "client", "LAST_ACK", "CLOSE")
+    story.state(0, "server", "CLOSE", "LISTEN", "listener")
+    for at in range(5):
+        story.send(1 + at, "client", ".", 1, 1)
+    rects = list(ElementTree.fromstring(render_svg(judge_by_hand(story))).iter(f"{SVG}rect"))
+    heights = {rect.attrib["class"].split()[0]: float(rect.attrib["height"]) for rect in rects[1:]}
+    assert heights["CLOSE"] == 19
+    assert heights["LISTEN"] > 100
+
+
+def test_payload_gives_way_to_packets_that_cross() -> None:
+    """The payload stands at the far end of its arrow, unless the other side sends something there meanwhile."""
+    assert '"Hola server, are you bored?"' in texts(render_svg(hola()))
+    story = Story(links=True)
+    story.send(0, "client", "P.", 1, 1, payload=b"crossed", took_ms=10)
+    story.send(1, "server", ".", 1, 1, took_ms=10)
+    assert '"crossed"' not in texts(render_svg(judge_by_hand(story)))
+
+
+def test_every_arrow_comes_down() -> None:
+    """Time goes downwards: also the fastest packet arrives visibly below where it was sent."""
+    for line in ElementTree.fromstring(render_svg(hola())).iter(f"{SVG}line"):
+        if line.attrib["class"] in {"client", "server"}:
+            assert float(line.attrib["y2"]) >= float(line.attrib["y1"]) + 12
+
+
+def test_parts_of_a_drawing_are_escaped_where_they_are_made() -> None:
+    """Texts and attributes are clean XML whoever asks for them."""
+    assert ">\\x1b&lt;b&gt;<" in write(0, 0, "\x1b<b>", "dim")
+    assert element("g", fill='"\x1b<') == '<g fill="&quot;\\x1b&lt;"/>'
+
+
 def test_the_drawing_tells_losses_and_waits() -> None:
     """Each lost packet has its cross and its cause; a wait of a second is a marked break."""
     svg = render_svg(lost_synack())
     assert svg.count("<path") == 3
-    assert {"fault 0: drop SYN-ACK", "chance", "link down", "1.014 s later"} <= set(texts(svg))
+    assert {"fault 0: drop SYN-ACK", "behind the wire: chance", "before the wire: link down", "1.014 s later"} <= set(
+        texts(svg)
+    )
 
 
 def test_packets_that_crossed_cross_in_the_drawing() -> None:

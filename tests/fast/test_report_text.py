@@ -58,11 +58,13 @@ def test_ascii_only_without_unicode(name: str) -> None:
 
 
 def test_wide_characters_count_twice() -> None:
-    """A summary in Chinese still fits 80 columns."""
+    """A summary in Chinese still fits 80 columns, and none of it is lost; an accent takes no column."""
+    assert (cells("你好"), cells("e\u0301")) == (4, 1)
     judgement = hola()
     scenario = judgement.evidence.scenario.model_copy(update={"summary": "你好世界" * 40})
     lines = shown(replace(judgement, evidence=replace(judgement.evidence, scenario=scenario))).splitlines()
     assert max(map(cells, lines)) <= 80
+    assert sum(line.count("好") for line in lines) == 40
 
 
 def test_nothing_from_outside_commands_the_terminal() -> None:
