@@ -284,11 +284,10 @@ def report(folder: RunFolder) -> None:
     """Make a run's report, trace and ladder again."""
     with reported():
         from testbed.files import save_outputs
-        from testbed.session import check_folder, outputs
+        from testbed.outputs import drawings
+        from testbed.session import check_folder
 
-        made = outputs(check_folder(folder))
-        made.pop("result.json")
-        save_outputs(folder, made)
+        save_outputs(folder, drawings(check_folder(folder)))
         typer.echo(f"{folder / 'report.html'}")
 
 

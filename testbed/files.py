@@ -18,8 +18,6 @@ from pathlib import Path
 from testbed.errors import LabError, UsageError
 from testbed.evidence import Evidence, dump_records, load_records
 from testbed.pcap.frame import Capture
-from testbed.pcap.reader import read_capture
-from testbed.pcap.writer import write_capture
 from testbed.scenario.read import Located, read_located
 from testbed.scenario.write import write_scenario
 
@@ -124,6 +122,8 @@ def make_run_folder(out: Path, run_id: str, name: str) -> Path:
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:
     """Write what a run found."""
+    from testbed.pcap.writer import write_capture
+
     with disk_errors(folder):
         (folder / "captures").mkdir(exist_ok=True)
         for vantage, capture in evidence.captures.items():
@@ -134,6 +134,8 @@ def save_evidence(folder: Path, evidence: Evidence) -> None:
 
 def load_evidence(folder: Path) -> Evidence:
     """Read a run folder back. Raises UsageError where it is none, or is damaged."""
+    from testbed.pcap.reader import read_capture
+
     located = load_scenario(folder / "scenario.yaml")
     try:
         records = load_records(read_file(folder / "timeline.jsonl", "timeline").decode())

@@ -13,23 +13,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import testbed
-from testbed.errors import UsageError
-from testbed.evidence import Evidence, RunFacts, Timing
+from testbed.errors import TestbedError, UsageError
+from testbed.evidence import Evidence, Problem, RunFacts, Timing
 from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, save_evidence, save_outputs
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
-from testbed.pcap.writer import write_capture
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
-from testbed.result import result_json
 from testbed.run import Clock, run_plan
 from testbed.scenario.model import Scenario, dump_scenario
 from testbed.scenario.read import Located
 from testbed.stop import Stop
-from testbed.verdict.judge import judge
-from testbed.verdict.value import Judgement
+
+if TYPE_CHECKING:
+    from testbed.verdict.value import Judgement
 
 NEWEST_KERNEL = (99, 0)
 BACKENDS = ("auto", "compose")
@@ -153,43 +152,72 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say) 
     lab_id = f"{run_id}-{job.folder_name}"
     facts = _facts(plan, located, lab_id, backend, why)
     try:
-        evidence = _in_lab(plan, facts, folder, files, options, stop, say, clock)
+        lab = _start(plan, facts, folder, stop, say)
+        evidence, closing = _in_lab(plan, facts, lab, files, options, stop, say, clock)
     except BaseException:
         _remove_if_empty(folder)
         raise
-    return conclude(evidence, folder, clock)
+    return conclude(evidence, folder, clock, closing)
+
+
+def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say) -> Lab:
+    stop.check()
+    threading.Thread(target=_preload, daemon=True, name="preload").start()
+    say("bringing the lab up")
+    return _bring_up(facts.backend, lab_shape(plan, facts.run_id), folder, say, stop.check)
 
 
 def _in_lab(
     plan: Plan,
     facts: RunFacts,
-    folder: Path,
+    lab: Lab,
     files: Mapping[str, bytes],
     options: Options,
     stop: Stop,
     say: Say,
     clock: Clock,
-) -> Evidence:
-    stop.check()
-    threading.Thread(target=_preload, daemon=True, name="preload").start()
-    say("bringing the lab up")
-    lab = _bring_up(facts.backend, lab_shape(plan, facts.run_id), folder, say, stop.check)
+) -> tuple[Evidence, Closing]:
+    """Play in a lab that is up. The lab is being taken down when this returns, and is down when this raises."""
     try:
         say("playing")
-        timeout_s = options.timeout_s or plan.scenario.timeout / 1e9
-        return run_plan(plan, lab, facts, files, stop, clock, timeout_s)
-    finally:
-        if options.keep and stop.reason is None:
-            say(f"the lab {facts.run_id} is kept; `testbed clean` removes it once this command has ended")
-        else:
-            say("taking the lab down")
-            lab.close()
-        clock.lap("lab_down")
+        evidence = run_plan(plan, lab, facts, files, stop, clock, options.timeout_s or plan.scenario.timeout / 1e9)
+    except BaseException:
+        say("taking the lab down")
+        lab.close()
+        raise
+    if options.keep and stop.reason is None:
+        say(f"the lab {facts.run_id} is kept; `testbed clean` removes it once this command has ended")
+        return evidence, Closing(lambda: None)
+    say("taking the lab down")
+    return evidence, Closing(lab.close)
+
+
+class Closing:
+    """Takes a lab down in the background: judging needs nothing of it, and the engine needs its time."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._started = time.monotonic()
+        self._took_ms = 0.0
+        self._error: TestbedError | None = None
+        self._thread = threading.Thread(target=self._run, args=(close,), name="taking down")
+        self._thread.start()
+
+    def _run(self, close: Callable[[], None]) -> None:
+        try:
+            close()
+        except TestbedError as error:
+            self._error = error
+        self._took_ms = round((time.monotonic() - self._started) * 1000, 3)
+
+    def wait(self) -> tuple[float, TestbedError | None]:
+        """Wait until the lab is down; gives how long that took in ms, and why it could not be done."""
+        self._thread.join()
+        return self._took_ms, self._error
 
 
 def _preload() -> None:
     """Import what is needed once the lab has been played; while a lab comes up this process has nothing to do."""
-    for name in ("testbed.report.html", "testbed.report.svg", "testbed.report.text"):
+    for name in ("testbed.outputs", "testbed.report.text"):
         importlib.import_module(name)
 
 
@@ -203,33 +231,32 @@ def _remove_if_empty(folder: Path) -> None:
         return
 
 
-def conclude(evidence: Evidence, folder: Path, clock: Clock) -> Done:
-    """Judge what a run found and write it all down."""
+def conclude(evidence: Evidence, folder: Path, clock: Clock, closing: Closing) -> Done:
+    """Judge what a run found while its lab is taken down, and write it all down once it is."""
+    from testbed.outputs import drawings, result_file
+    from testbed.verdict.judge import judge
+
     judgement = judge(evidence)
+    made = drawings(judgement)
     clock.lap("judge")
-    timing = Timing({**clock.phases, "total": clock.total()})
+    lab_down_ms, error = closing.wait()
+    if error is not None:
+        problem = Problem("lab", f"the lab could not be taken down: {error.message}")
+        evidence = replace(evidence, records=(*evidence.records, problem))
+        judgement = judge(evidence)
+        made = drawings(judgement)
+    timing = Timing({**clock.phases, "lab_down": lab_down_ms, "total": clock.total()})
     evidence = replace(evidence, records=(*evidence.records, timing))
     judgement = replace(judgement, evidence=evidence)
     save_evidence(folder, evidence)
-    save_outputs(folder, outputs(judgement))
+    save_outputs(folder, {**made, **result_file(judgement)})
     return Done(judgement, folder)
-
-
-def outputs(judgement: Judgement) -> dict[str, bytes]:
-    """The files that are made of a judgement."""
-    from testbed.report.html import render_html
-    from testbed.report.svg import render_svg
-
-    return {
-        "trace.pcapng": write_capture(judgement.trace),
-        "report.html": render_html(judgement).encode(),
-        "ladder.svg": render_svg(judgement).encode(),
-        "result.json": result_json(judgement).encode(),
-    }
 
 
 def check_folder(folder: Path) -> Judgement:
     """The verdict of a run folder, made again from its evidence."""
+    from testbed.verdict.judge import judge
+
     return judge(load_evidence(folder))
 
 

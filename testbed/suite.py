@@ -17,9 +17,8 @@ from testbed.errors import Interrupted, TestbedError, UsageError
 from testbed.files import find_scenario, load_scenario, scenario_files
 from testbed.session import Done, Job, Options, run_scenario
 from testbed.stop import Stop
-from testbed.verdict.value import Outcome
 
-EXIT_CODES = {Outcome.PASSED: 0, Outcome.FAILED: 1, Outcome.UNKNOWN: 3}
+EXIT_CODES = {"passed": 0, "failed": 1, "unknown": 3}  # by the verdict
 INTERRUPTED = 130
 # A failed check is certain, so it outweighs a run of which nothing is known; a wrong file outweighs both.
 WORST_FIRST = (INTERRUPTED, 2, 1, 3, 0)

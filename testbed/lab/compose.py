@@ -26,7 +26,7 @@ from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
 from testbed.lab.images import data_folder, ensure_image
 from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL, RUN_VARIABLE, Owner, orphans
-from testbed.lab.stdio import ExecChannel
+from testbed.lab.stdio import AttachedChannel
 from testbed.lab.subnet import address, choose_subnet, companion
 from testbed.profile import kernel_version, profile_sysctls
 
@@ -34,14 +34,9 @@ if TYPE_CHECKING:
     import docker as docker_module
 
 NETWORK = "wire"
-AGENT_COMMAND = (
-    "python3",
-    "-I",
-    "-c",
-    "import sys; sys.path.insert(0, '/opt'); from testbed.agent.__main__ import main; main()",
-)
 UP_TIMEOUT_S = 120.0
 SUBNET_TRIES = 8
+ENDING_TIMEOUT_S = 3
 SIGNAL_NAMES = {137: "SIGKILL", 143: "SIGTERM", 139: "SIGSEGV", 134: "SIGABRT"}
 # Where the docker command looks for plugins beside the user's own folder (docker/cli cli-plugins/manager).
 PLUGIN_FOLDERS = tuple(
@@ -127,7 +122,7 @@ class ComposeLab:
         self._run_id = run_id
         self.versions = versions
         self._containers: dict[str, str] = {}
-        self._channels: dict[str, ExecChannel] = {}
+        self._channels: dict[str, AttachedChannel] = {}
 
     @classmethod
     def bring_up(cls, shape: LabShape, lab_file: Path, say: Say, stopped: Callable[[], None]) -> ComposeLab:
@@ -208,10 +203,10 @@ class ComposeLab:
             raise LabError("all of 198.18.0.0/15 is taken", remedy="`testbed clean` removes dead labs")
         return subnet
 
-    def open(self, host: str) -> ExecChannel:
-        """Start an agent in a host's container."""
-        with engine_errors(f"starting the agent on {host}"):
-            channel = ExecChannel(self._client, self._containers[host], AGENT_COMMAND, {})
+    def open(self, host: str) -> AttachedChannel:
+        """Attach to the agent of a host, which started with its container."""
+        with engine_errors(f"attaching to the agent on {host}"):
+            channel = AttachedChannel(self._client, self._containers[host])
         self._channels[host] = channel
         return channel
 
@@ -225,19 +220,20 @@ class ComposeLab:
 
     def _ending(self, host: str) -> str:
         import docker
+        import requests
 
         try:
+            self._client.api.wait(self._containers[host], timeout=ENDING_TIMEOUT_S)
             state = self._client.api.inspect_container(self._containers[host])["State"]
-            agent = self._client.api.exec_inspect(self._channels[host].exec_id)
         except docker.errors.NotFound:
             return f"the container of {host} was removed"
-        code = agent.get("ExitCode")
-        if state["Running"] and code not in (137, 143):
-            said = self._channels[host].stderr.decode(errors="replace").strip()
-            return f"the agent on {host} ended with exit status {code}" + (f": {said}" if said else "")
-        status = state["ExitCode"] if not state["Running"] else code
-        reason = "out of memory" if state.get("OOMKilled") else SIGNAL_NAMES.get(int(status or 0), "")
-        return f"the container of {host} ended with exit status {status}" + (f" ({reason})" if reason else "")
+        except requests.exceptions.RequestException:
+            return f"the connection to the agent on {host} was lost; its container still runs"
+        status = int(state["ExitCode"])
+        reason = "out of memory" if state.get("OOMKilled") else SIGNAL_NAMES.get(status, "")
+        said = self._channels[host].stderr.decode(errors="replace").strip()
+        words = f"the container of {host} ended with exit status {status}" + (f" ({reason})" if reason else "")
+        return f"{words}; its agent said:\n{said}" if said else words
 
     def close(self) -> None:
         """Take the lab down."""

@@ -15,10 +15,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import testbed
 from testbed.errors import LabError
 from testbed.lab.command import run_command
 from testbed.lab.engine import engine_errors
@@ -59,13 +59,13 @@ _BUILDING = threading.Lock()  # runs side by side need the same image; the first
 
 def data_folder() -> Path:
     """Where compose.yaml and images/ are: the checkout, or what the wheel carries of it."""
-    package = Path(str(resources.files("testbed")))
+    package = Path(testbed.__file__).parent
     return package.parent if (package.parent / "compose.yaml").is_file() else package / "data"
 
 
 def agent_files() -> dict[str, bytes]:
     """What goes into the image, by name inside the build context."""
-    package = Path(str(resources.files("testbed")))
+    package = Path(testbed.__file__).parent
     files = [package / "__init__.py", *sorted((package / "agent").glob("*.py"))]
     return {f"testbed/{path.relative_to(package)}": path.read_bytes() for path in files}
 

@@ -1,4 +1,4 @@
-"""Channels to an agent: over a `docker exec` of the engine's API, and to a child process of our own."""
+"""Channels to an agent: attached to its container over the engine's API, and to a child process of our own."""
 
 from __future__ import annotations
 
@@ -19,17 +19,12 @@ _STDOUT = 1
 STDERR_KEPT = 4000
 
 
-class ExecChannel:
-    """An agent started in a running container; standard output and error come multiplexed over one connection."""
+class AttachedChannel:
+    """The agent that is a container's main process; standard output and error come multiplexed over one connection."""
 
-    def __init__(
-        self, client: docker_module.DockerClient, container: str, command: Sequence[str], environment: Mapping[str, str]
-    ) -> None:
-        made = client.api.exec_create(
-            container, list(command), stdin=True, stdout=True, stderr=True, environment=dict(environment)
-        )
-        self.exec_id: str = made["Id"]
-        stream: Any = client.api.exec_start(self.exec_id, socket=True)
+    def __init__(self, client: docker_module.DockerClient, container: str) -> None:
+        wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        stream: Any = client.api.attach_socket(container, params=wanted)
         self._stream = stream
         self._socket: socket.socket = getattr(stream, "_sock", stream)
         self._socket.settimeout(None)
@@ -71,7 +66,7 @@ class ExecChannel:
         return stream, content
 
     def close(self) -> None:
-        """Close the connection; the engine closes the agent's standard input, and the agent ends."""
+        """Close the connection; the agent ends with its container."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._stream.close()
