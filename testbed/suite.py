@@ -6,11 +6,13 @@ Runs go on in threads; the main thread waits and hears Ctrl-C and SIGTERM. A lab
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 
 from testbed.errors import Interrupted, TestbedError, UsageError
@@ -108,16 +110,29 @@ def _run(job: Job, options: Options, run_id: str, stop: Stop, say: Callable[[Job
 
 @contextmanager
 def _signals(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
-    """While this lasts, Ctrl-C and SIGTERM ask the runs to end; a second one changes nothing."""
+    """While this lasts, Ctrl-C and SIGTERM ask the runs to end; a second one changes nothing.
+
+    A handler interrupts whatever the main thread is doing, holding a lock or half way through a write: all that ours
+    does is to put the number into a queue, which is safe there. A thread does the rest.
+    """
+    heard: SimpleQueue[int | None] = SimpleQueue()
+
+    def heed() -> None:
+        while (number := heard.get()) is not None:
+            name, first = signal.Signals(number).name, stop.reason is None
+            stop.request(name)
+            say(f"{name}: taking the lab down" if first else f"{name}: still taking the lab down")
 
     def handle(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        say(f"{name}: taking the lab down" if stop.reason is None else f"{name}: still taking the lab down")
-        stop.request(name)
+        heard.put(number)
 
+    heeder = threading.Thread(target=heed, name="signals")
+    heeder.start()
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        heard.put(None)
+        heeder.join()

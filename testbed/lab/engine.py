@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,9 @@ def _json(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     return content if isinstance(content, dict) else {}
 
 
+@cache
 def connect(timeout_s: int = 60) -> docker_module.DockerClient:
-    """A client of the engine, after the engine has answered within a second.
+    """A client of the engine, after the engine has answered within a second; one for all runs of a process.
 
     Raises LabError with the remedy when there is no engine, or none that we may use.
     """
