@@ -94,7 +94,14 @@ def override(shape: LabShape, subnet: ipaddress.IPv4Network, owner: str, kernel:
             "networks": {NETWORK: {key: address(subnet, shape.family, index)}},
         }
     ipam = [{"subnet": str(subnet)}]
-    network: dict[str, Any] = {"labels": labels, "ipam": {"config": ipam}}
+    # docker-compose 1.29 does not merge networks: what the override says of one replaces all that compose.yaml says.
+    network: dict[str, Any] = {
+        "driver": "bridge",
+        "internal": True,
+        "driver_opts": {"com.docker.network.bridge.name": bridge_name(shape.run_id)},
+        "labels": labels,
+        "ipam": {"config": ipam},
+    }
     if shape.family == "ipv6":
         network["enable_ipv6"] = True
         ipam.append({"subnet": str(companion(subnet))})

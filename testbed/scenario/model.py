@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from testbed.scenario.steps import AnyStep, Flag, Name, Payload, Value, WholeNumber
 from testbed.scenario.units import CountRange, Duration, DurationRange, Percent
 from testbed.tcp.connection import HandshakeOutcome, Role, TeardownKind
+from testbed.tcp.states import State
 
 HOST_NAME = r"^[a-z][a-z0-9-]{0,20}$"
 RESERVED_HOSTS = frozenset({"sniffer", "hub", "wire"})
@@ -32,22 +33,6 @@ class PacketClass(StrEnum):
     FIN = "FIN"
     RST = "RST"
     ANY = "ANY"
-
-
-class SocketState(StrEnum):
-    """The kernel's names of a TCP socket's states (include/net/tcp_states.h), as ss(8) and the RFC know them."""
-
-    CLOSE = "CLOSE"
-    LISTEN = "LISTEN"
-    SYN_SENT = "SYN_SENT"
-    SYN_RECV = "SYN_RECV"
-    ESTABLISHED = "ESTABLISHED"
-    FIN_WAIT1 = "FIN_WAIT1"
-    FIN_WAIT2 = "FIN_WAIT2"
-    CLOSE_WAIT = "CLOSE_WAIT"
-    CLOSING = "CLOSING"
-    LAST_ACK = "LAST_ACK"
-    TIME_WAIT = "TIME_WAIT"
 
 
 def _text(value: object) -> object:
@@ -125,7 +110,7 @@ class ExpectTeardown(Value):
 class ExpectSnapshot(Value):
     """What a host's table of connections must have held when the step took it."""
 
-    states: dict[SocketState, CountRange] = Field(default_factory=dict, description="How many sockets in each state.")
+    states: dict[State, CountRange] = Field(default_factory=dict, description="How many sockets in each state.")
     listening: tuple[str, ...] = Field((), description="Local addresses with ports, such as 0.0.0.0:7456.")
 
 
@@ -144,7 +129,7 @@ class Expect(Value):
     conn_state: str | None = Field(None, pattern=r"^[A-Z0-9]{2,6}$", description="Zeek's conn_state.")
     history: str | None = Field(None, pattern=r"^\^?[A-Za-z]+$", description="Zeek's history.")
     completeness: WholeNumber | None = Field(None, ge=0, le=63, description="Wireshark's tcp.completeness.")
-    states: dict[HostName, tuple[SocketState, ...]] = Field(
+    states: dict[HostName, tuple[State, ...]] = Field(
         default_factory=dict, description="States that a host's kernel went through, in this order."
     )
     snapshots: dict[Name, ExpectSnapshot] = Field(

@@ -20,12 +20,12 @@ from testbed.scenario.model import (
     Impairment,
     PacketClass,
     Scenario,
-    SocketState,
 )
 from testbed.scenario.schema import scenario_schema
 from testbed.scenario.steps import BARE, ERROR_NAME, HEX, NAME, PEER, SOCKET_NAME, STEPS, Payload, Step
 from testbed.scenario.units import BYTES, KIND_OF, NANOSECONDS
 from testbed.tcp.connection import HandshakeOutcome, Role, TeardownKind
+from testbed.tcp.states import State
 
 Row = Sequence[str]
 
@@ -44,7 +44,7 @@ ENUMS: Mapping[str, Iterable[str]] = {
     "HandshakeOutcome": [member.value for member in HandshakeOutcome],
     "TeardownKind": [member.value for member in TeardownKind],
     "Role": [member.value for member in Role],
-    "SocketState": [member.value for member in SocketState],
+    "State": [member.value for member in State],
 }
 LINKED = {
     "Host": "host",
@@ -57,7 +57,7 @@ LINKED = {
     "ExpectHandshake": "handshake",
     "ExpectTeardown": "teardown",
     "ExpectSnapshot": "snapshot",
-    "SocketState": "state",
+    "State": "state",
 }
 # Keys that hold mappings and lists, in the order of the page: heading, model.
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (

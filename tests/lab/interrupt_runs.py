@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import docker as docker_module
 
 INTERRUPTED = 130
+VERDICT = "checks passed"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -43,11 +44,7 @@ class Strike:
     took_s: float
     left: tuple[str, ...]
     said: str
-
-    @property
-    def missed(self) -> bool:
-        """Whether the run had ended by itself before."""
-        return self.exit_code == 0
+    missed: bool  # the run had come to its verdict before
 
     @property
     def clean(self) -> bool:
@@ -69,14 +66,15 @@ def strike(client: docker_module.DockerClient, number: signal.Signals, after_s: 
         except subprocess.TimeoutExpired:
             _send(process.pid, number)
         hit = time.monotonic()
-        said += process.communicate(timeout=PATIENCE_S)[1]
+        printed, rest = process.communicate(timeout=PATIENCE_S)
+        said += rest
         took_s = time.monotonic() - hit
     cleaned = testbed("clean") if number is signal.SIGKILL else None
     if cleaned is not None:
         said += cleaned.stdout + cleaned.stderr
     during = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("hola: ") and "SIG" not in line]
     left = tuple(leftovers(client, process.pid))
-    return Strike(number, after_s, during[-1] if during else "", process.returncode, took_s, left, said)
+    return Strike(number, after_s, during[-1], process.returncode, took_s, left, said, VERDICT in printed)
 
 
 def _send(pid: int, number: signal.Signals) -> None:
