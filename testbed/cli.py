@@ -65,7 +65,7 @@ def run(
     scenarios: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO...", help="Names, or paths.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every scenario.")] = False,
     tag: Annotated[str | None, typer.Option(help="Every scenario with this tag.")] = None,
-    backend: Annotated[str, typer.Option(help="auto or compose.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto (compose where an engine answers), compose or netns.")] = "auto",
     engine: Annotated[str, typer.Option(help="What impairs the wire: auto or portable.")] = "auto",
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     jobs: Annotated[int, typer.Option(min=1, max=64, help="So many scenarios at a time.")] = 1,

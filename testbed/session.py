@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import testbed
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import LabError, TestbedError, UsageError
 from testbed.evidence import Evidence, Problem, RunFacts, Timing
 from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, save_evidence, save_outputs
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from testbed.verdict.value import Judgement
 
 NEWEST_KERNEL = (99, 0)
-BACKENDS = ("auto", "compose")
+_CHOOSING = threading.Lock()
+BACKENDS = ("auto", "compose", "netns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +97,16 @@ def _set(data: dict[str, Any], path: str, text: str) -> None:
 
     *parents, last = path.split(".")
     place: Any = data
-    for part in parents:
-        place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-        if not isinstance(place, dict | list):
-            raise UsageError(f"--set {path}: {part} holds a value, nothing can be set in it")
-    value = yaml.safe_load(text)
-    if isinstance(place, list):
-        place[int(last)] = value
-    else:
-        place[last] = value
+    try:
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+            if not isinstance(place, dict | list):
+                raise UsageError(f"--set {path}: {part} holds a value, nothing can be set in it")
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"--set {path}: a list has no such item", remedy="items are numbered from 0") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {path}: {text!r} is not a YAML value") from error
 
 
 def _validated(data: Mapping[str, Any]) -> Scenario:
@@ -124,18 +127,35 @@ def choose_backend(asked: str) -> tuple[str, str]:
     """The backend and why."""
     if asked not in BACKENDS:
         raise UsageError(f"backend {asked!r} is not there", remedy=f"backends: {', '.join(BACKENDS)}")
-    if asked == "compose":
-        return "compose", "asked for"
-    from testbed.lab.engine import connect, engine_address
+    if asked != "auto":
+        return asked, "asked for"
+    from testbed.lab.engine import engine_address
 
-    connect()
-    return "compose", f"a Docker engine answers at {engine_address()}"
+    with _CHOOSING:
+        return _look_for_engine(engine_address())
+
+
+@cache
+def _look_for_engine(address: str) -> tuple[str, str]:
+    """Looked for once, so that all runs of a command use the same backend."""
+    if address.startswith("unix://") and not Path(address.removeprefix("unix://")).exists():
+        return "netns", f"no Docker engine answers at {address}"  # told without loading what speaks with one
+    from testbed.lab.engine import connect
+
+    try:
+        connect().close()
+    except LabError as error:
+        return "netns", error.message
+    return "compose", f"a Docker engine answers at {address}"
 
 
 def _bring_up(backend: str, shape: LabShape, folder: Path, say: Say, stopped: Callable[[], None]) -> Lab:
+    if backend == "netns":
+        from testbed.lab.netns.lab import NetnsLab
+
+        return NetnsLab.bring_up(shape, folder / "lab.yaml", say, stopped)
     from testbed.lab.compose import ComposeLab
 
-    assert backend == "compose"
     return ComposeLab.bring_up(shape, folder / "lab.yaml", say, stopped)
 
 
@@ -147,6 +167,10 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say) 
     plan = make_plan(job.name, scenario, engine=options.engine)
     files = load_payloads(plan.files, job.path)
     backend, why = choose_backend(options.backend)
+    if options.keep and backend == "netns":
+        raise UsageError(
+            "--keep needs --backend compose: a lab of network namespaces lives as long as the command that made it"
+        )
     say(f"backend {backend}: {why}")
     folder = make_run_folder(options.out, run_id, job.folder_name)
     lab_id = f"{run_id}-{job.folder_name}"

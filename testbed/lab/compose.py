@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import CommandFailed, LabError
+from testbed.files import disk_errors
 from testbed.lab.command import run_command
 from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
@@ -252,7 +253,8 @@ class ComposeLab:
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     # JSON is YAML; it needs no library, and nothing in it is open to another reading.
-    path.write_text(f"# compose override of this run, made by testbed\n{json.dumps(content, indent=1)}\n")
+    with disk_errors(path.parent):
+        path.write_text(f"# compose override of this run, made by testbed\n{json.dumps(content, indent=1)}\n")
 
 
 def _subnets(networks: Iterable[Mapping[str, Any]]) -> Iterable[ipaddress.IPv4Network]:

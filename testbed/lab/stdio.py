@@ -1,14 +1,15 @@
-"""Channels to an agent: attached to its container over the engine's API, and to a child process of our own."""
+"""Channels to an agent: attached to its container over the engine's API, and through pipes."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import struct
-import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from io import FileIO
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import docker as docker_module
@@ -72,41 +73,55 @@ class AttachedChannel:
         self._stream.close()
 
 
-class ChildChannel:
-    """An agent that is a child process of ours."""
+class PipeChannel:
+    """An agent behind pipes, which somebody else starts with the other ends."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(environment),
-            start_new_session=True,
-            bufsize=0,
-        )
-        self._lock = threading.Lock()
+    def __init__(self, given: FileIO, told: FileIO, complaints: int) -> None:
+        self._given = given
+        self._told = told
+        self._complaints = complaints
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+
+    @classmethod
+    def open(cls) -> tuple[Self, tuple[int, int, int]]:
+        """A channel, and the descriptors that are to be the agent's standard input, output and error."""
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        # What stands on standard error is read when the agent has ended, so it needs no thread: it is in memory.
+        complaints = os.memfd_create("complaints")
+        channel = cls(os.fdopen(ours_out, "wb", 0), os.fdopen(ours_in, "rb", 0), complaints)
+        return channel, (theirs_in, theirs_out, os.dup(complaints))
 
     def send(self, line: bytes) -> None:
         """Write a whole line."""
-        assert self.process.stdin is not None
         rest = memoryview(line)
-        with self._lock:
+        with self._sending:
+            if self._given.closed:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             while rest:
-                rest = rest[self.process.stdin.write(rest) :]
+                rest = rest[self._given.write(rest) :]
 
     def receive(self) -> bytes:
         """The next bytes of standard output; b"" at its end."""
-        assert self.process.stdout is not None
-        return self.process.stdout.read(CHUNK)
+        with self._receiving:
+            return b"" if self._told.closed else self._told.read(CHUNK)
+
+    def complaints(self) -> str:
+        """The end of what the agent has written to standard error."""
+        size = os.fstat(self._complaints).st_size
+        return os.pread(self._complaints, STDERR_KEPT, max(0, size - STDERR_KEPT)).decode(errors="replace").strip()
 
     def close(self) -> None:
-        """Close its standard input and wait for its end; after two seconds it is killed."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Close the agent's standard input; the agent ends."""
+        with self._sending, contextlib.suppress(OSError):
+            self._given.close()
+
+    def discard(self) -> None:
+        """Close everything, once the agent has ended: whoever receives has come to the end of its output."""
+        self.close()
+        with self._receiving:
+            self._told.close()
+        if self._complaints >= 0:
+            os.close(self._complaints)
+            self._complaints = -1

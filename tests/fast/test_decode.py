@@ -7,10 +7,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from testbed.decode import Decoded, decode, decode_frame, format_flags
+from testbed.decode import decode, decode_frame, format_flags
 from testbed.packet import Flags, Options, Packet, Protocol
 from testbed.pcap.frame import Capture, Frame, Interface, LinkType
 
@@ -462,29 +460,3 @@ def test_an_identification_used_again() -> None:
     late = replace(capture.frames[1], time_ns=61_000_000_000)
     decoded = decode(replace(capture, frames=(capture.frames[0], late)))
     assert [packet.checksum_ok for packet in decoded.packets] == [None]
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.lists(st.binary(max_size=80), max_size=6), st.sampled_from(LinkType), st.integers(0, 200))
-def test_any_bytes(datas: list[bytes], link_type: LinkType, more: int) -> None:
-    """Any bytes, on any link type, give packets or reasons, and every frame is one of the two."""
-    frames = tuple(Frame(0, data, len(data) + more) for data in datas)
-    _account(decode(Capture((Interface("x", link_type),), frames)), frames)
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.sampled_from([_SEGMENT4, _SEGMENT6, _ipv6(b"\x3c\0" + bytes(6) + _SEGMENT6[40:], 0)]), st.data())
-def test_mutated_packets(packet: bytes, data: st.DataObject) -> None:
-    """Packets with some bytes changed or cut give packets or reasons."""
-    mutated = bytearray(packet)
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(mutated)))
-        mutated[start : start + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    frames = (Frame(0, bytes(mutated), len(mutated)),) * 2
-    _account(decode(Capture((Interface("x", LinkType.RAW),), frames)), frames)
-
-
-def _account(decoded: Decoded, frames: tuple[Frame, ...]) -> None:
-    assert len(decoded.packets) + sum(count for _, count in decoded.skipped) == len(frames)
-    for packet in decoded.packets:
-        assert len(packet.payload) <= max(packet.payload_length, 0)

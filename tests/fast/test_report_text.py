@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from report_builder import STORIES, crowd, hola, hostile, lost_synack, udp_hello
 
 from testbed.evidence import Problem, RunFacts
 from testbed.report.analysis import render_connections
-from testbed.report.escape import cells, clean, clip, quote
+from testbed.report.escape import cells
 from testbed.report.facts import display_filter, rerun
 from testbed.report.style import STYLES
 from testbed.report.text import plain, render_text
@@ -157,25 +155,3 @@ def test_table_of_connections() -> None:
     assert narrow[2].split() == ["1", "[2001:db8:1111:2222:3333:4444:5555:6666]:40000", ">", "198.18.0.3:7456"]
     assert narrow[-1] == "    audit, perhaps: ack-beyond: acknowledges data never sent (packets 3, 4)"
     assert plain(render_connections([], width=80)) == "no TCP connections\n"
-
-
-@given(st.text())
-def test_clean_text_has_only_what_prints(text: str) -> None:
-    """Whatever comes in, no control, invisible or unassigned character comes out; ASCII when asked."""
-    assert all(char.isprintable() or char.isspace() for char in clean(text))
-    assert "\n" not in clean(text)
-    assert clean(text, unicode=False).isascii()
-
-
-@given(st.text(), st.integers(min_value=0, max_value=100))
-def test_clipped_text_fits(text: str, width: int) -> None:
-    """Also with characters that are two columns wide."""
-    assert cells(clip(clean(text), width)) <= width
-
-
-@given(st.binary(), st.integers(min_value=1, max_value=60))
-def test_quoted_payload_is_clean_and_short(payload: bytes, limit: int) -> None:
-    """Any bytes give printable text in quotes, at most the limit and its dots long."""
-    quoted = quote(payload, limit=limit)
-    assert quoted.isprintable() or all(char.isprintable() or char.isspace() for char in quoted)
-    assert len(quoted) <= limit + len('"..."')

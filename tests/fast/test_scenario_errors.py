@@ -13,7 +13,6 @@ import pytest
 from testbed.errors import UsageError
 from testbed.scenario.mistakes import MOST, Mistake, nearest, show_path
 from testbed.scenario.read import ScenarioErrors, read_scenario
-from testbed.scenario.yaml12 import MOST_BYTES
 
 CASES = Path(__file__).parents[1] / "errors"
 FILES = sorted(CASES.glob("*.yaml"))
@@ -74,17 +73,6 @@ def test_five_mistakes() -> None:
         (10, 24, "expect.handshake.outcome"),
     ]
     assert [mistake.suggestion for mistake in found] == ["summary", "accept", "server", "", "complete"]
-
-
-def test_too_large() -> None:
-    """A file over 1 MiB is refused before it is parsed, one of exactly 1 MiB is read."""
-    good = b"summary: x\nhosts: {a: {steps: [{sleep: 1s}]}}\n#"
-    fill = MOST_BYTES - len(good)
-    assert read_scenario(good + b"#" * fill, "x.yaml").summary == "x"
-    found = errors_of(good + b"#" * (fill + 1)).mistakes
-    assert [mistake.says for mistake in found] == [
-        "the file has 1048577 bytes; a scenario file has at most 1048576 (1 MiB)"
-    ]
 
 
 def test_very_many_mistakes() -> None:

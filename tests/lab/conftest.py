@@ -18,6 +18,7 @@ from testbed.errors import LabError
 if TYPE_CHECKING:
     import docker as docker_module
 
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker_module.DockerClient]:
     """A Docker engine that answers."""

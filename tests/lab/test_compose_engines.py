@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,19 +74,28 @@ def test_a_run_with_either_compose(image: str, compose: tuple[list[str], dict[st
     assert version.startswith("1.") == (command == ["docker-compose"])
 
 
+Compose = Callable[..., subprocess.Popen[str]]
+
+
 @contextmanager
-def up(command: list[str], project: str) -> Iterator[None]:
-    """compose.yaml alone, up and down again."""
+def up(command: list[str], project: str) -> Iterator[Compose]:
+    """compose.yaml alone, up and down again; gives what starts a command of that project."""
     environment = {**os.environ, "TESTBED_BRIDGE": bridge_name(project)}
-    base = [*command, "-p", project]
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*command, "-p", project, *words], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+        )
 
     def do(*words: str) -> None:
-        done = subprocess.run([*base, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        with start(*words) as process:
+            said = process.communicate()[1]
+        assert process.returncode == 0, said
 
     try:
         do("up", "-d")
-        yield
+        yield start
     finally:
         do("down", "-t", "0")
 
@@ -97,25 +106,28 @@ def test_compose_file_alone_is_a_hub(
     """After a plain `up -d` the sniffer hears every frame between client and server; `down` leaves nothing."""
     command, _ = compose
     project = f"alone{os.getpid()}{len(command)}"
-    mine = {"label": f"com.docker.compose.project={project}"}
-    with up(command, project):
+    mine: dict[str, str | list[str] | bool] | None = {"label": f"com.docker.compose.project={project}"}
+    with up(command, project) as start:
         containers = engine.containers.list(all=True, filters=mine)
         hosts = {each.labels["com.docker.compose.service"]: each for each in containers}
         assert set(hosts) == {"client", "server", "sniffer", "hub"}
         assert hosts["hub"].wait(timeout=10)["StatusCode"] == 0
         (network,) = hosts["server"].attrs["NetworkSettings"]["Networks"].values()
-        heard = hosts["sniffer"].exec_run(["python3", "-c", LISTEN], stream=True).output
-        assert next(heard) == b"ready\n"
-        sent = hosts["client"].exec_run(["python3", "-c", SEND, network["IPAddress"]])
-        assert sent.exit_code == 0, sent.output
-        assert b"".join(heard) == f"{FRAMES}\n".encode()
+        with start("exec", "-T", "sniffer", "python3", "-c", LISTEN) as listening:
+            assert listening.stdout
+            assert listening.stdout.readline() == "ready\n"
+            sent = hosts["client"].exec_run(["python3", "-c", SEND, network["IPAddress"]])
+            assert sent.exit_code == 0, sent.output
+            assert listening.communicate()[0] == f"{FRAMES}\n"
     assert engine.containers.list(all=True, filters=mine) == []
     assert engine.networks.list(filters=mine) == []
 
 
 def test_ten_runs_at_once_pass(image: str, tmp_path: Path) -> None:
     """Ten labs side by side pass, each with a subnet and a folder of its own."""
-    ended = testbed(*"run hola --backend compose --repeat 10 --jobs 10 --json --out".split(), tmp_path)
+    ended = testbed(
+        "run", "hola", "--backend", "compose", "--repeat", "10", "--jobs", "10", "--json", "--out", tmp_path
+    )
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert (told["passed"], told["total"]) == (10, 10)

@@ -43,7 +43,7 @@ def test_all_seeds_pass(seeds: Seeds) -> None:
 
 
 def test_progress_is_on_standard_error(seeds: Seeds) -> None:
-    """What a run is doing goes to standard error, what it found to standard output, and neither has escapes in a pipe."""
+    """What a run does goes to standard error, what it found to standard output; neither has escapes in a pipe."""
     for name in SEEDS:
         for phase in ("backend compose", "bringing the lab up", "playing", "taking the lab down"):
             assert f"{name}: {phase}" in seeds.ended.stderr
@@ -123,7 +123,8 @@ def test_tshark_agrees_on_completeness(seeds: Seeds, name: str) -> None:
     """Of what the wire's vantage point captured, tshark finds as many connections as we, each as complete."""
     folder = seeds.folder(name)
     ours = [each["completeness"] for each in json.loads((folder / "result.json").read_text())["connections"]]
-    told = tshark(folder / "captures" / "wire.pcapng", "-2", *"-Y tcp -T fields -e tcp.stream".split(), "-etcp.completeness")
+    shown = ("-2", "-Y", "tcp", "-T", "fields", "-e", "tcp.stream", "-e", "tcp.completeness")
+    told = tshark(folder / "captures" / "wire.pcapng", *shown)
     theirs = dict(line.split("\t") for line in told.splitlines())
     assert [int(theirs[stream]) for stream in sorted(theirs, key=int)] == ours
 
@@ -206,7 +207,9 @@ def line_of(name: str, check: str) -> int:
     return line + 1
 
 
-@pytest.mark.parametrize(("name", "path"), EVERY_LEAF, ids=lambda value: value if isinstance(value, str) else named(value))
+@pytest.mark.parametrize(
+    ("name", "path"), EVERY_LEAF, ids=lambda value: value if isinstance(value, str) else named(value)
+)
 def test_every_wrong_expectation_fails(seeds: Seeds, name: str, path: tuple[str | int, ...]) -> None:
     """Any one value of `expect` made wrong: that check fails and no other, and names scenario line and packets."""
     evidence = evidence_of(seeds.folder(name))
@@ -246,7 +249,9 @@ def test_wrong_expectation_exits_1(seeds: Seeds, tmp_path: Path, name: str, righ
 def test_capture_drops_make_it_unknown(seeds: Seeds) -> None:
     """A capture whose kernel dropped packets proves nothing: the verdict is unknown, and says which capture."""
     evidence = evidence_of(seeds.folder("hola"))
-    dropped = [replace(r, dropped=3) if isinstance(r, CaptureCount) and r.vantage == "wire" else r for r in evidence.records]
+    dropped = [
+        replace(r, dropped=3) if isinstance(r, CaptureCount) and r.vantage == "wire" else r for r in evidence.records
+    ]
     judgement = judge(replace(evidence, records=tuple(dropped)))
     assert judgement.verdict is Outcome.UNKNOWN
     reasons = {check.why for check in judgement.checks if check.verdict is Outcome.UNKNOWN}

@@ -55,7 +55,7 @@ def test_reference_is_current() -> None:
     wanted = before + BEGIN + "\n" + scenario_reference() + "\n" + END + after
     if os.environ.get("TESTBED_REWRITE"):
         PAGE.write_text(wanted, encoding="utf-8")
-    how = "run: TESTBED_REWRITE=1 python -m pytest tests/fast/test_scenario_schema.py"
+    how = "run: TESTBED_REWRITE=1 python -m pytest tests/thorough/test_scenario_schema.py"
     assert PAGE.read_text(encoding="utf-8") == wanted, how
 
 

@@ -1,0 +1,233 @@
+"""The netns backend: what its labs are made of, how they die, and what is said where they cannot be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_driver import ROOT, testbed
+from interrupt_netns import await_ends, processes_of, strike, traces
+
+from testbed.errors import LabError
+from testbed.lab.contract import LabHost, LabShape
+from testbed.lab.netns.lab import NetnsLab, try_out
+
+pytestmark = pytest.mark.lab
+
+NOWHERE = "unix:///nonexistent/docker.sock"
+AS_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def possible() -> None:
+    """Skips with the reason where the kernel lets us make no namespaces."""
+    try:
+        try_out()
+    except LabError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[NetnsLab]:
+    """A lab with a client and a sniffer."""
+    shape = LabShape("20260101-000000-abcdef-test", "test", "ipv4", (LabHost("client", {}), LabHost("sniffer", {})))
+    made = NetnsLab.bring_up(shape, tmp_path / "lab.yaml", print, lambda: None)
+    yield made
+    made.close()
+    assert await_ends(processes_of(os.getpid())) == []
+
+
+def named(name: str) -> int:
+    """The process of this test's labs that has this name."""
+    (pid,) = [pid for pid in processes_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+    return pid
+
+
+def hear_end(lab: NetnsLab, host: str) -> None:
+    """Receive what the agent on a host still says, to the end."""
+    channel = lab._channels[host]
+    while channel.receive():
+        pass
+
+
+def test_nothing_in_the_root_namespace(lab: NetnsLab) -> None:
+    """A lab that is up has no interface and no named namespace on the machine, and its files are not in its /tmp."""
+    before = traces()
+    channel = lab.open("client")
+    channel.send(
+        b'{"id":1,"do":"capture.start","name":"c","interface":"eth0","promiscuous":false,"snap_length":1500}\n'
+    )
+    assert json.loads(channel.receive()) == {"id": 1, "ok": {}}
+    assert traces() == before
+    pid = named("agent client")
+    assert Path(f"/proc/{pid}/ns/net").stat().st_ino != Path("/proc/self/ns/net").stat().st_ino
+    assert list(Path(f"/proc/{pid}/root/tmp").glob("testbed-agent-*"))
+
+
+def test_processes_carry_the_run(lab: NetnsLab) -> None:
+    """Every process of a lab names its run and its owner in its environment."""
+    lab.open("client")
+    for name in ("testbed holder", "agent client"):
+        variables = Path(f"/proc/{named(name)}/environ").read_bytes().split(b"\0")
+        assert b"TESTBED_RUN=20260101-000000-abcdef-test" in variables
+
+
+def test_killed_agent(lab: NetnsLab) -> None:
+    """An agent that is killed is told with the signal; the host lives on, and another agent can be started there."""
+    lab.open("client")
+    os.kill(named("agent client"), signal.SIGKILL)
+    hear_end(lab, "client")
+    assert lab.ending("client") == "the agent on client was killed by SIGKILL"
+    again = lab.open("client")
+    again.send(b'{"id":1,"do":"hello"}\n')
+    assert "198.18.0.2" in again.receive().decode()
+
+
+@pytest.mark.parametrize("victim", ["testbed holder", "python"])
+def test_killed_holder(lab: NetnsLab, victim: str) -> None:
+    """When the holder is killed, or who waits for it, the kernel ends the whole lab, and that is said."""
+    lab.open("client")
+    lab.open("sniffer")
+    pid = lab._holder.pid if victim == "python" else named(victim)
+    os.kill(pid, signal.SIGKILL)
+    hear_end(lab, "client")
+    hear_end(lab, "sniffer")
+    assert lab.ending("client").startswith("the agent on client ended with its lab: the process that holds the lab")
+    assert await_ends(processes_of(os.getpid())) == []
+    with pytest.raises(OSError, match=r"."):
+        for _ in range(100):
+            lab._channels["client"].send(b"x" * 4096)
+
+
+def test_stubborn_agents_end(lab: NetnsLab) -> None:
+    """A stopped agent, which hears nothing, ends with its lab all the same."""
+    lab.open("client")
+    os.kill(named("agent client"), signal.SIGSTOP)
+    lab.close()
+    assert processes_of(os.getpid()) == []
+
+
+def test_foreign_sysctl_is_refused(tmp_path: Path) -> None:
+    """A sysctl of the whole machine is never set; one that the kernel has not is named."""
+    for name, says in (("vm.swappiness", "the whole machine's"), ("net.ipv4.tcp_nonsense", "no sysctl of that name")):
+        shape = LabShape("run", "test", "ipv4", (LabHost("client", {name: "1"}),))
+        with pytest.raises(LabError, match=says) as raised:
+            NetnsLab.bring_up(shape, tmp_path / "lab.yaml", print, lambda: None)
+        assert name in raised.value.message
+    assert await_ends(processes_of(os.getpid())) == []
+
+
+def test_auto_without_an_engine(tmp_path: Path) -> None:
+    """Where no engine answers, auto takes netns, says so on one line, and the result says why."""
+    ended = testbed("run", "hola", "--out", tmp_path, DOCKER_HOST=NOWHERE)
+    assert ended.returncode == 0, ended.stderr
+    why = f"no Docker engine answers at {NOWHERE}"
+    assert ended.stderr.splitlines()[0] == f"hola: backend netns: {why}"
+    result = json.loads((tmp_path / "latest" / "hola" / "result.json").read_text())
+    assert (result["backend"], result["backend_why"]) == ("netns", why)
+
+
+def test_compose_is_not_replaced(tmp_path: Path) -> None:
+    """Who asks for compose gets it or an error; never netns."""
+    ended = testbed("run", "hola", "--backend", "compose", "--out", tmp_path, DOCKER_HOST=NOWHERE)
+    assert ended.returncode == 3
+    assert "no Docker engine answers" in ended.stderr
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_keep_is_refused(tmp_path: Path) -> None:
+    """A netns lab cannot outlive its command, and --keep says so instead of doing nothing."""
+    ended = testbed("run", "hola", "--backend", "netns", "--keep", "--out", tmp_path)
+    assert ended.returncode == 2
+    assert "--keep needs --backend compose" in ended.stderr
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    """Twenty labs in one process do not get in each other's way, though all have the same addresses."""
+    before = traces()
+    ended = testbed("run", "hola", "--repeat", "20", "--jobs", "20", "--backend", "netns", "--out", tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "20 passed" in ended.stdout
+    assert traces() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.12, 0.25])
+def test_nothing_is_left(tmp_path: Path, number: signal.Signals, after_s: float) -> None:
+    """Whenever a run is hit, by SIGKILL too, nothing of it is left, and nobody has to clean. Short interrupt_netns.py."""
+    struck = strike(number, after_s, tmp_path)
+    assert struck.left == ()
+    assert struck.clean, struck
+
+
+@pytest.fixture
+def readable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the testbed that everybody may read, with a folder `out` that everybody may write to."""
+    folder = Path("/tmp") / f"testbed-copy-{os.getpid()}"
+    folder.mkdir()
+    try:
+        for name in ("testbed", "scenarios"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "out").mkdir()
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+        (folder / "out").chmod(0o777)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def a_python() -> str:
+    """A Python that an ordinary user may run and that has what the testbed needs, or a skip."""
+    packages = next(path for path in sys.path if path.endswith("-packages"))
+    script = f"import sys; sys.path.append({packages!r}); import pydantic, yaml, typer, docker"
+    for python in (sys.executable, "/usr/bin/python3"):
+        done = subprocess.run([*AS_USER, python, "-c", script], cwd="/", capture_output=True, check=False)
+        if done.returncode == 0:
+            return python
+    pytest.skip("no Python here that an ordinary user may run with the packages of the testbed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_ordinary_user(readable: Path) -> None:
+    """Without any privilege the same scenarios pass, impaired wire and IPv6 included, from a checkout in /tmp too."""
+    packages = next(path for path in sys.path if path.endswith("-packages"))
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": packages, "DOCKER_HOST": NOWHERE, "HOME": str(readable)}
+    for words in (("hola", "hs-synack-lost-1", "connection-table"), ("hola", "--family", "ipv6")):
+        ended = subprocess.run(
+            [*AS_USER, a_python(), "-m", "testbed", "run", *words, "--out", "out"],
+            cwd=readable,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sets a limit in a user namespace of root's")
+@pytest.mark.parametrize(
+    ("limit", "drop"), [("max_user_namespaces", ("--bounding-set=-all",)), ("max_net_namespaces", ())]
+)
+def test_forbidden(limit: str, drop: tuple[str, ...], tmp_path: Path) -> None:
+    """Where a switch forbids namespaces: one sentence that names it, what to do, exit code 3, and no run folder."""
+    run = [sys.executable, "-m", "testbed", "run", "hola", "--backend", "netns", "--out", str(tmp_path)]
+    script = f'echo 0 > /proc/sys/user/{limit} && exec setpriv {" ".join(drop)} --inh-caps=-all -- "$@"'
+    ended = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *run],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert f"user.{limit} is 0" in ended.stderr
+    assert f"`sudo sysctl user.{limit}=10000`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
