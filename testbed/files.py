@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -110,14 +111,19 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def make_run_folder(out: Path, run_id: str, name: str) -> Path:
-    """An empty folder for one scenario of a run; `latest` points at the run from now on."""
+    """An empty folder for one scenario of a run."""
     folder = out / run_id / name
     with disk_errors(folder):
         folder.mkdir(parents=True)
-        link = out / f".{LATEST}.{run_id}.{name}"
-        link.symlink_to(run_id)
-        link.replace(out / LATEST)
     return folder
+
+
+def point_latest(run_folder: Path) -> None:
+    """`latest` beside a run's folder points at it from now on."""
+    link = run_folder.parent / f".{LATEST}.{run_folder.name}.{threading.get_ident()}"
+    with disk_errors(link):
+        link.symlink_to(run_folder.name)
+        link.replace(run_folder.parent / LATEST)
 
 
 def save_evidence(folder: Path, evidence: Evidence) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import testbed
 from testbed.errors import LabError, TestbedError, UsageError
 from testbed.evidence import Evidence, Problem, RunFacts, Timing
-from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, save_evidence, save_outputs
+from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, point_latest, save_evidence, save_outputs
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
@@ -143,7 +143,7 @@ def _look_for_engine(address: str) -> tuple[str, str]:
     from testbed.lab.engine import connect
 
     try:
-        connect().close()
+        connect()
     except LabError as error:
         return "netns", error.message
     return "compose", f"a Docker engine answers at {address}"
@@ -274,6 +274,7 @@ def conclude(evidence: Evidence, folder: Path, clock: Clock, closing: Closing) -
     judgement = replace(judgement, evidence=evidence)
     save_evidence(folder, evidence)
     save_outputs(folder, {**made, **result_file(judgement)})
+    point_latest(folder.parent)
     return Done(judgement, folder)
 
 

@@ -80,8 +80,9 @@ def test_hosts_are_hardened(engine: docker_module.DockerClient, image: str, tmp_
 def _is_held_by_the_kernel(host: Container) -> None:
     """Nothing is writable, no capability beyond the two, no new privileges: as the kernel has it of the agent."""
     assert b"Read-only" in host.exec_run(["sh", "-c", "echo > /opt/file"]).output
-    status = bytes(host.exec_run(["cat", "/proc/1/status"]).output).decode()
-    values = dict(line.split(":", 1) for line in status.splitlines())
+    status = host.exec_run(["cat", "/proc/1/status"]).output
+    assert isinstance(status, bytes)
+    values = dict(line.split(":", 1) for line in status.decode().splitlines())
     assert int(values["CapBnd"], 16) == 1 << 12 | 1 << 13  # CAP_NET_ADMIN, CAP_NET_RAW
     assert values["NoNewPrivs"].strip() == "1"
 

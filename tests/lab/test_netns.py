@@ -18,11 +18,12 @@ from interrupt_netns import await_ends, processes_of, strike, traces
 from testbed.errors import LabError
 from testbed.lab.contract import LabHost, LabShape
 from testbed.lab.netns.lab import NetnsLab, try_out
+from testbed.lab.stdio import PipeChannel
 
 pytestmark = pytest.mark.lab
 
 NOWHERE = "unix:///nonexistent/docker.sock"
-AS_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+AS_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +46,16 @@ def lab(tmp_path: Path) -> Iterator[NetnsLab]:
 
 
 def named(name: str) -> int:
-    """The process of this test's labs that has this name."""
-    (pid,) = [pid for pid in processes_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == name]
-    return pid
+    """The process of this test's labs that has this name, the first of them: what it forks is called the same."""
+    return min(pid for pid in processes_of(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().strip() == name)
+
+
+def start(lab: NetnsLab, host: str) -> PipeChannel:
+    """Start an agent that has said hello."""
+    channel = lab.open(host)
+    channel.send(b'{"id":0,"do":"hello"}\n')
+    assert b"198.18.0." in channel.receive()
+    return channel
 
 
 def hear_end(lab: NetnsLab, host: str) -> None:
@@ -60,7 +68,7 @@ def hear_end(lab: NetnsLab, host: str) -> None:
 def test_nothing_in_the_root_namespace(lab: NetnsLab) -> None:
     """A lab that is up has no interface and no named namespace on the machine, and its files are not in its /tmp."""
     before = traces()
-    channel = lab.open("client")
+    channel = start(lab, "client")
     channel.send(
         b'{"id":1,"do":"capture.start","name":"c","interface":"eth0","promiscuous":false,"snap_length":1500}\n'
     )
@@ -73,7 +81,7 @@ def test_nothing_in_the_root_namespace(lab: NetnsLab) -> None:
 
 def test_processes_carry_the_run(lab: NetnsLab) -> None:
     """Every process of a lab names its run and its owner in its environment."""
-    lab.open("client")
+    start(lab, "client")
     for name in ("testbed holder", "agent client"):
         variables = Path(f"/proc/{named(name)}/environ").read_bytes().split(b"\0")
         assert b"TESTBED_RUN=20260101-000000-abcdef-test" in variables
@@ -81,20 +89,18 @@ def test_processes_carry_the_run(lab: NetnsLab) -> None:
 
 def test_killed_agent(lab: NetnsLab) -> None:
     """An agent that is killed is told with the signal; the host lives on, and another agent can be started there."""
-    lab.open("client")
+    start(lab, "client")
     os.kill(named("agent client"), signal.SIGKILL)
     hear_end(lab, "client")
     assert lab.ending("client") == "the agent on client was killed by SIGKILL"
-    again = lab.open("client")
-    again.send(b'{"id":1,"do":"hello"}\n')
-    assert "198.18.0.2" in again.receive().decode()
+    start(lab, "client")
 
 
 @pytest.mark.parametrize("victim", ["testbed holder", "python"])
 def test_killed_holder(lab: NetnsLab, victim: str) -> None:
     """When the holder is killed, or who waits for it, the kernel ends the whole lab, and that is said."""
-    lab.open("client")
-    lab.open("sniffer")
+    start(lab, "client")
+    start(lab, "sniffer")
     pid = lab._holder.pid if victim == "python" else named(victim)
     os.kill(pid, signal.SIGKILL)
     hear_end(lab, "client")
@@ -108,10 +114,27 @@ def test_killed_holder(lab: NetnsLab, victim: str) -> None:
 
 def test_stubborn_agents_end(lab: NetnsLab) -> None:
     """A stopped agent, which hears nothing, ends with its lab all the same."""
-    lab.open("client")
+    start(lab, "client")
     os.kill(named("agent client"), signal.SIGSTOP)
     lab.close()
     assert processes_of(os.getpid()) == []
+
+
+def test_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the holder cannot even be started, that is a LabError, and nothing stays open."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(LabError, match="cannot be started"):
+        try_out()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_stays_open(lab: NetnsLab) -> None:
+    """A lab that is closed leaves no descriptor open in the testbed."""
+    lab.close()
+    before = len(os.listdir("/proc/self/fd"))
+    assert try_out()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_foreign_sysctl_is_refused(tmp_path: Path) -> None:
@@ -230,4 +253,4 @@ def test_forbidden(limit: str, drop: tuple[str, ...], tmp_path: Path) -> None:
     assert f"user.{limit} is 0" in ended.stderr
     assert f"`sudo sysctl user.{limit}=10000`" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert not any(path.is_dir() for path in tmp_path.iterdir())

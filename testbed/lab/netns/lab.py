@@ -47,15 +47,14 @@ class NetnsLab:
         self._complaints = os.memfd_create("complaints")
         self._control, theirs = socket.socketpair()
         self._control.settimeout(ANSWER_TIMEOUT_S)
-        with theirs:
-            self._holder = subprocess.Popen(
-                holder_command(run_id),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=self._complaints,
-                env=holder_environment(run_id),
-                start_new_session=True,  # Ctrl-C at the terminal reaches only us
-            )
+        try:
+            self._holder = _start_holder(run_id, theirs.fileno(), self._complaints)
+        except OSError as error:
+            self._control.close()
+            os.close(self._complaints)
+            raise LabError(f"the process that holds a lab cannot be started: {error}") from error
+        finally:
+            theirs.close()
 
     @classmethod
     def bring_up(cls, shape: LabShape, lab_file: Path, say: Say, stopped: Callable[[], None]) -> NetnsLab:
@@ -170,6 +169,17 @@ def try_out() -> str:
     finally:
         lab.close()
     return "in an unprivileged user namespace" if lab.in_user_namespace else "with the privileges that we have"
+
+
+def _start_holder(run_id: str, control: int, complaints: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        holder_command(run_id),
+        stdin=control,
+        stdout=subprocess.DEVNULL,
+        stderr=complaints,
+        env=holder_environment(run_id),
+        start_new_session=True,  # Ctrl-C at the terminal reaches only us
+    )
 
 
 def holder_command(run_id: str) -> list[str]:
