@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 import testbed
 from testbed.errors import LabError, TestbedError, UsageError
 from testbed.evidence import Evidence, Problem, RunFacts, Timing
-from testbed.files import load_evidence, load_payloads, load_scenario, make_run_folder, point_latest, save_evidence, save_outputs
+from testbed.files import (
+    load_evidence,
+    load_payloads,
+    load_scenario,
+    make_run_folder,
+    point_latest,
+    save_evidence,
+    save_outputs,
+)
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
