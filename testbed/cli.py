@@ -322,8 +322,11 @@ def clean() -> None:
     """Remove what killed runs left: containers and networks whose owner has ended, and nothing else."""
     with reported():
         from testbed.lab.compose import remove_dead_labs
-        from testbed.lab.engine import connect
+        from testbed.lab.engine import connect, is_absent
 
+        if is_absent():
+            typer.echo("there is no Docker engine on this machine, and network namespaces end with their runs")
+            return
         removed = remove_dead_labs(connect(), typer.echo)
         typer.echo(f"removed {removed} containers and networks of dead runs")
 

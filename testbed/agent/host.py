@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 NETLINK_ROUTE = 0
-RTM_GETLINK, RTM_GETADDR, RTM_NEWNEIGH, RTM_GETNEIGH = 18, 22, 28, 30
+RTM_GETLINK, RTM_GETADDR, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWNEIGH, RTM_GETNEIGH = 18, 22, 25, 26, 28, 30
+RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+ROUTE = struct.Struct("=8BI")  # rtmsg: family, destination and source lengths, tos, table, protocol, scope, type, flags
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
@@ -70,10 +72,11 @@ def hello(sysctls: list[str]) -> dict[str, Any]:
 
 
 def prepare(interface: str, neighbours: list[dict[str, str]]) -> dict[str, Any]:
-    """Switches the offloads of the interface off and fixes the neighbours; what reads back."""
+    """Switches the offloads of the interface off, closes the ways out and fixes the neighbours; what reads back."""
     offloads = switch_off(interface)
     index = socket.if_nametoindex(interface)
     with Netlink(NETLINK_ROUTE) as route:
+        close_ways_out(route)
         for one in neighbours:
             _fix(route, index, one["address"], one["mac"])
         fixed = [_read_back(route, index, one["address"], one["mac"]) for one in neighbours]
@@ -113,6 +116,24 @@ def read_sysctl(name: str) -> str | None:
             return " ".join(file.read().split())
     except OSError:
         return None
+
+
+def close_ways_out(route: Netlink) -> None:
+    """Deletes every default route, which the engine gives even an internal network: packets go to the lab's hosts."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for body in _default_routes(route, family):
+            route.change(RTM_DELROUTE, 0, body)
+        if left := _default_routes(route, family):
+            raise NotAsAsked(f"{len(left)} default routes are left after they were deleted")
+
+
+def _default_routes(route: Netlink, family: int) -> list[bytes]:
+    found = []
+    for body in route.dump(RTM_GETROUTE, ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+        _, length, _, _, table, _, _, kind, _ = ROUTE.unpack_from(body)
+        if length == 0 and table == RT_TABLE_MAIN and kind == RTN_UNICAST:
+            found.append(body)
+    return found
 
 
 def _settled_interfaces() -> dict[str, dict[str, Any]]:

@@ -13,13 +13,13 @@ from testbed.errors import LabError, TestbedError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One ability: whether it is there, what was found, what to do; `needed` for the main job."""
+    """One ability: whether it is there, what was found, what to do; `needed` where no run can be without it."""
 
     name: str
     ok: bool
     says: str
     remedy: str = ""
-    needed: bool = True
+    needed: bool = False
 
     def plain(self) -> dict[str, str | bool]:
         """As data."""
@@ -27,11 +27,21 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything."""
-    return [finding() for finding in (_engine, _compose, _image, _tun, _tshark, _kernel)]
+    """Look at everything; last, what a run would choose."""
+    found = [look() for look in (_kernel, _engine, _compose, _image, _netns, _tun, _tshark)]
+    return [*found, _choice({finding.name: finding.ok for finding in found})]
 
 
-def _try(name: str, look: Callable[[], str], needed: bool = True) -> Finding:
+def _choice(there: dict[str, bool]) -> Finding:
+    on_engine = there["engine"] and there["compose"]
+    backend = "compose" if there["engine"] else "netns"
+    impairs = "wires are impaired by the portable engine" if there["tun"] else "wires cannot be impaired"
+    if on_engine or (not there["engine"] and there["netns"]):
+        return Finding("backend", True, f"a run takes {backend}; {impairs}")
+    return Finding("backend", False, "no backend can bring a lab up", "mend one of engine and netns above", needed=True)
+
+
+def _try(name: str, look: Callable[[], str], needed: bool = False) -> Finding:
     try:
         return Finding(name, True, look(), needed=needed)
     except TestbedError as error:
@@ -69,19 +79,28 @@ def _image() -> Finding:
             raise LabError(f"{tag} is not built yet", remedy="`make images` builds it; so does the first run")
         return tag
 
-    return _try("image", look, needed=False)
+    return _try("image", look)
+
+
+def _netns() -> Finding:
+    def look() -> str:
+        from testbed.lab.netns.lab import try_out
+
+        return try_out()
+
+    return _try("netns", look)
 
 
 def _tun() -> Finding:
     there = Path("/dev/net/tun").exists()
     says = "/dev/net/tun is there" if there else "/dev/net/tun is missing: wires cannot be impaired on this machine"
-    return Finding("tun", there, says, "" if there else "load the tun module: `modprobe tun`", needed=False)
+    return Finding("tun", there, says, "" if there else "load the tun module: `modprobe tun`")
 
 
 def _tshark() -> Finding:
     path = shutil.which("tshark")
     remedy = "" if path else "only tests use it: `apt-get install tshark`"
-    return Finding("tshark", path is not None, path or "not installed", remedy, needed=False)
+    return Finding("tshark", path is not None, path or "not installed", remedy)
 
 
 def _kernel() -> Finding:

@@ -51,6 +51,12 @@ def _json(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     return content if isinstance(content, dict) else {}
 
 
+def is_absent() -> bool:
+    """Whether there is certainly no engine: none was asked for, and the usual socket is not there."""
+    address = engine_address()
+    return address == DEFAULT_SOCKET and not Path(address.removeprefix("unix://")).exists()
+
+
 @cache
 def connect(timeout_s: int = 60) -> docker_module.DockerClient:
     """A client of the engine, after the engine has answered within a second; one for all runs of a process.

@@ -71,6 +71,7 @@ class AttachedChannel:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._stream.close()
+        self._socket.close()  # which the stream, a view of it, leaves open
 
 
 class PipeChannel:
@@ -109,6 +110,8 @@ class PipeChannel:
 
     def complaints(self) -> str:
         """The end of what the agent has written to standard error."""
+        if self._complaints < 0:
+            return ""
         size = os.fstat(self._complaints).st_size
         return os.pread(self._complaints, STDERR_KEPT, max(0, size - STDERR_KEPT)).decode(errors="replace").strip()
 

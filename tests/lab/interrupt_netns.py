@@ -1,10 +1,10 @@
-"""Interrupts netns runs at random moments and looks for what they left: SIGINT, SIGTERM and SIGKILL, with no cleaning up.
+"""Interrupts netns runs at random moments and looks for what they left: SIGINT, SIGTERM, SIGKILL; no cleaning.
 
 Usage: python tests/lab/interrupt_netns.py [--count 20] [--seed 1]
 
 Of each signal so many runs of `hola` are hit, each at a moment between its first word and the time that a whole run
-takes. Nothing may be left, and after SIGINT and SIGTERM the exit code is 130, or the signal's own where the lab was down
-already. A run that has ended by itself before its moment counts as missed.
+takes. Nothing may be left, and after SIGINT and SIGTERM the exit code is 130, or the signal's own where the lab was
+down already. A run that has ended by itself before its moment counts as missed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from testbed.lab.owner import OWNER_VARIABLE
 INTERRUPTED = 130
 LAST_WORDS = "taking the lab down"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+ENGINES = ("tb", "veth", "br-")  # interfaces that come and go with other people's containers
 VANISHING_S = 5.0  # far more than the kernel needs for killing a pid namespace; a busy machine shall not fail the test
 
 
@@ -114,7 +115,8 @@ def _ends(pid: int, deadline: float) -> bool:
 
 def traces() -> set[str]:
     """What a lab could leave besides processes: interfaces and named namespaces of the machine, files in /tmp."""
-    links = {f"interface {name}" for name in os.listdir("/sys/class/net") if not name.startswith(("tb", "veth", "br-"))}
+    names = (path.name for path in Path("/sys/class/net").iterdir())
+    links = {f"interface {name}" for name in names if not name.startswith(ENGINES)}
     named = {f"namespace {path.name}" for path in Path("/run/netns").glob("*")}
     return links | named | {f"file {path}" for path in Path("/tmp").glob("testbed-agent-*")}
 

@@ -35,10 +35,6 @@ PLAYERS = ("server", "client", "client-2", "client-3", "far_host")
 Up = Callable[[LabShape, Path, Callable[[], None]], Lab]
 
 
-class Nobody:
-    """Stands for the engine where there is none to be asked for leftovers."""
-
-
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """A backend that works here."""
@@ -54,6 +50,24 @@ def _require(backend: str, request: pytest.FixtureRequest) -> None:
         try_out()
     except LabError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes the connections to the engine that labs of this process have made."""
+    from testbed.lab import compose
+    from testbed.lab.engine import connect
+
+    made: list[docker_module.DockerClient] = []
+
+    def recorded() -> docker_module.DockerClient:
+        made.append(connect())
+        return made[-1]
+
+    monkeypatch.setattr(compose, "connect", recorded)
+    yield
+    for client in made:
+        client.close()
 
 
 @pytest.fixture

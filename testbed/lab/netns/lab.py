@@ -42,7 +42,8 @@ class NetnsLab:
     def __init__(self, run_id: str) -> None:
         self.in_user_namespace = False
         self.versions: Mapping[str, str] = {"kernel": platform.release()}
-        self._channels: dict[str, PipeChannel] = {}
+        self._channels: dict[str, PipeChannel] = {}  # of each host the newest
+        self._opened: list[PipeChannel] = []
         self._lock = threading.Lock()
         self._complaints = os.memfd_create("complaints")
         self._control, theirs = socket.socketpair()
@@ -92,6 +93,7 @@ class NetnsLab:
             for descriptor in theirs:
                 os.close(descriptor)
         self._channels[host] = channel
+        self._opened.append(channel)
         return channel
 
     def ending(self, host: str) -> str:
@@ -111,9 +113,8 @@ class NetnsLab:
         with self._lock:
             self._control.close()
         self._end()
-        for channel in self._channels.values():
+        for channel in self._opened:
             channel.discard()
-        self._channels.clear()
         if self._complaints >= 0:
             os.close(self._complaints)
             self._complaints = -1
