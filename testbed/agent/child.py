@@ -218,6 +218,14 @@ def problem(says: str) -> Message:
 _leaving: set[int] = set()  # processes that were told to end, and not reaped yet
 
 
+def await_ends() -> None:
+    """Wait until the processes that were told to end, without being waited for, have ended."""
+    for pid in sorted(_leaving):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    _leaving.clear()
+
+
 def _reap() -> None:
     for pid in sorted(_leaving):
         try:

@@ -100,7 +100,7 @@ class Agent:
         """Whether a capture has seen a canary, as soon as it has."""
         name, deadline_ns = request["name"], time.monotonic_ns() + request["timeout_ns"]
         self._capture(name)
-        while request["token"] not in self._heard[name]:
+        while request["token"] not in self._heard.get(name, ()):
             left_ns = deadline_ns - time.monotonic_ns()
             if left_ns <= 0 or name not in self._captures:
                 return {"heard": False}
@@ -208,12 +208,20 @@ class Agent:
             self._players.remove(player)
         return {}
 
+    def reset(self, _: Message) -> Answer:
+        """Ends everything, and whether the host is then as it was before."""
+        from testbed.agent.reset import make_clean
+
+        self.close()
+        left = make_clean()
+        return {"clean": not left, "left": left}
+
     def bye(self, _: Message) -> Answer:
         """Ends the agent."""
         raise Bye
 
     def close(self) -> None:
-        """Ends everything that was begun, in reverse."""
+        """Ends everything that was begun, in reverse, and forgets it."""
         for player in self._players:
             player.kill()
         if self._sampler:
@@ -222,6 +230,9 @@ class Agent:
             capture.kill()
         for wire in self._wires.values():
             _close_wire(wire)
+        for begun in (self._players, self._captures, self._wires, self._heard, self._marks):
+            begun.clear()
+        self._sampler = None
         if self._directory:
             for entry in list(os.scandir(self._directory)):
                 os.unlink(entry.path)  # noqa: PTH108 (pathlib is slow to load)
@@ -304,6 +315,7 @@ REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, t
     "mark": (Agent.mark, {"name": TEXT}),
     "settled": (Agent.settled, {"timeout_ns": NUMBER}),
     "release": (Agent.release, {}),
+    "reset": (Agent.reset, {}),
     "bye": (Agent.bye, {}),
 }
 

@@ -111,7 +111,9 @@ class ExpectSnapshot(Value):
     """What a host's table of connections must have held when the step took it."""
 
     states: dict[State, CountRange] = Field(default_factory=dict, description="How many sockets in each state.")
-    listening: tuple[str, ...] = Field((), description="Local addresses with ports, such as 0.0.0.0:7456.")
+    listening: tuple[str, ...] = Field(
+        (), description="Local addresses with ports, such as 0.0.0.0:7456 (over IPv6 [::]:7456)."
+    )
 
 
 FlowDirection = Literal["client->server", "server->client"]

@@ -29,11 +29,8 @@ MOVES: dict[str, tuple[str, ...]] = {
     "SYN_SENT": ("SYN_RECV", "ESTABLISHED", "CLOSE"),
     "SYN_RECV": ("ESTABLISHED", "FIN_WAIT1", "CLOSE", "LISTEN"),
     "ESTABLISHED": ("FIN_WAIT1", "CLOSE_WAIT", "CLOSE"),
-    "FIN_WAIT1": (
-        "FIN_WAIT2",
-        "CLOSING",
-        "CLOSE",
-    ),  # never TIME_WAIT: a FIN that acknowledges takes FIN_WAIT2 on its way
+    # Never TIME_WAIT: a FIN that acknowledges takes FIN_WAIT2 on its way.
+    "FIN_WAIT1": ("FIN_WAIT2", "CLOSING", "CLOSE"),
     "FIN_WAIT2": ("TIME_WAIT", "CLOSE"),
     "CLOSING": ("TIME_WAIT", "CLOSE"),
     "CLOSE_WAIT": ("LAST_ACK", "CLOSE"),
@@ -41,6 +38,8 @@ MOVES: dict[str, tuple[str, ...]] = {
     "TIME_WAIT": ("CLOSE",),
 }
 _ENDS = frozenset({"CLOSE", "LISTEN"})  # a socket does not pass through these on its way elsewhere
+
+ANY_IPV4, ANY_IPV6 = "0.0.0.0:", "[::]:"
 
 
 def may_hide(before: str, after: str, state: str) -> bool:
@@ -165,12 +164,17 @@ def _table(view: View, table: TableSnapshot, wanted: ExpectSnapshot) -> Answer:
     seen = f"{{states: {{{', '.join(f'{state}: {count}' for state, count in shown.items())}}}"
     seen += f", listening: {_list(listening)}}}" if wanted.listening else "}"
     wrong = [f"{states[s.value]} sockets in {s.value}" for s, n in wanted.states.items() if states[s.value] not in n]
-    wrong += [f"nobody listening on {local}" for local in wanted.listening if local not in listening]
+    wrong += [f"nobody listening on {local}" for local in wanted.listening if _place(view, local) not in listening]
     if not wrong:
         return Answer(Outcome.PASSED, show(wanted), seen)
     rows = "; ".join(f"{row.state} {row.local} {row.peer}" for row in table.rows[:8]) or "it is empty"
     why = f"the table of {table.host} at {view.seconds(table.time_ns)} has {', '.join(wrong)}; its rows: {rows}"
     return Answer(Outcome.FAILED, show(wanted), seen, why)
+
+
+def _place(view: View, local: str) -> str:
+    # A scenario runs over either family; the address that means "all of them" has another spelling in each.
+    return local.replace(ANY_IPV4, ANY_IPV6) if view.evidence.run.family == "ipv6" else local
 
 
 def _logs(view: View, question: Question) -> Answer:
