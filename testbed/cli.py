@@ -87,7 +87,7 @@ def run(
         _check_choice("--family", family, (None, "ipv4", "ipv6"))
         options = Options(backend, engine, out, seed, family, timeout, keep, _settings(settings or []))
         chosen = choose_jobs(scenarios or [], everything, tag, repeat)
-        progress = Progress(quiet=as_json and not sys.stderr.isatty())
+        progress = Progress(quiet=as_json and not sys.stderr.isatty(), many=len(chosen) > 1)
         results: list[Result] = []
 
         def finished(result: Result) -> None:

@@ -61,11 +61,16 @@ def print_error(error: TestbedError) -> None:
 
 
 class Progress:
-    """One line that changes where standard error is a terminal, else a line for each change."""
+    """One line that changes where standard error is a terminal, else a line for each change.
 
-    def __init__(self, quiet: bool = False) -> None:
+    With `many` runs, what is not shown on a terminal is said once for all of them: the results tell of each.
+    """
+
+    def __init__(self, quiet: bool = False, many: bool = False) -> None:
         self._live = sys.stderr.isatty()
         self._quiet = quiet
+        self._many = many
+        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def __call__(self, name: str, words: str) -> None:
@@ -75,8 +80,11 @@ class Progress:
         with self._lock:
             if self._live:
                 sys.stderr.write(f"{CLEAR_LINE}{name}: {words[: width() - len(name) - 3]}")
-            else:
+            elif not self._many:
                 sys.stderr.write(f"{name}: {words}\n")
+            elif words not in self._said:
+                self._said.add(words)
+                sys.stderr.write(f"{words}\n")
             sys.stderr.flush()
 
     def clear(self) -> None:
