@@ -109,10 +109,10 @@ class Agent:
 
     def stop_capture(self, request: Message) -> Answer:
         """Ends a capture once its tail is drained."""
-        capture = self._capture(request["name"])
-        self._hear(request["name"])
+        answer = self._capture(request["name"]).stop()
+        self._hear(request["name"])  # its last events: a full disk is told only now
         del self._captures[request["name"]]
-        return capture.stop()
+        return answer
 
     def fetch(self, request: Message) -> Slow:
         """A file, in chunks, no faster than they are read."""
@@ -145,7 +145,9 @@ class Agent:
         interface = request.get("interface") or next(iter(self._wires), None)
         if interface not in self._wires:
             raise UsageError(f"wire.read: no wire is applied to {interface or 'any interface'}")
-        return self._wires[interface].read()
+        answer = self._wires[interface].read()
+        self._tell_of(self._wires[interface])  # no fault that fired is told behind the count of them
+        return answer
 
     def start_states(self, request: Message) -> Answer:
         """Samples the kernel's socket table from now on."""
