@@ -62,16 +62,22 @@ def main() -> None:
             if number:  # the first pair warms caches
                 pairs.append((mine, theirs))
                 accounts.append(account)
-    ratios = sorted(mine / theirs for mine, theirs in pairs)
-    print(f"{' '.join(compose)}, {runs} pairs after one to warm up")
-    print(f"testbed run hola    median {median(m for m, _ in pairs):6.3f} s   ({min(pairs)[0]:.3f} to {max(pairs)[0]:.3f})")
-    print(f"bare up -d + down   median {median(t for _, t in pairs):6.3f} s")
-    print(f"ratio               median {median(ratios):6.2f}     ({ratios[0]:.2f} to {ratios[-1]:.2f}; aim: at most {AIM})")
-    print("where our time goes, medians in ms:")
+    report(compose, pairs, accounts)
+
+
+def report(compose: Sequence[str], pairs: list[tuple[float, float]], accounts: list[dict[str, float]]) -> None:
+    """Print the medians."""
+    mine, theirs = zip(*pairs, strict=True)
+    ratios = sorted(a / b for a, b in pairs)
+    print(f"{' '.join(compose)}, {len(pairs)} pairs after one to warm up")
+    print(f"testbed run hola    median {median(mine):6.3f} s   ({min(mine):.3f} to {max(mine):.3f})")
+    print(f"bare up -d + down   median {median(theirs):6.3f} s   ({min(theirs):.3f} to {max(theirs):.3f})")
+    print(f"ratio of each pair  median {median(ratios):6.2f}     ({ratios[0]:.2f} to {ratios[-1]:.2f}; aim: {AIM})")
+    print("where our time goes, medians in ms (judging goes on while the lab is taken down):")
     for phase in accounts[0]:
         print(f"  {phase:10} {median(account[phase] for account in accounts):8.1f}")
-    inside = median(account["total"] for account in accounts) / 1000
-    print(f"  {'outside':10} {(median(m for m, _ in pairs) - inside) * 1000:8.1f}   (start of Python, imports, printing)")
+    inside = median(account["total"] for account in accounts)
+    print(f"  {'outside':10} {median(mine) * 1000 - inside:8.1f}   (start of Python, imports, printing)")
 
 
 if __name__ == "__main__":
