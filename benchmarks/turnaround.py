@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.turnaround [--runs 7]
 
-The two are run in turn, ours then theirs, so that both meet the same machine; the medians and the ratio of each pair are
-printed, then where our time goes. Images must be there (`make images`).
+The two are run in turn, ours then theirs, so that both meet the same machine; the medians and the ratio of each pair
+are printed, then where our time goes. Images must be there (`make images`).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ Sides are c and s; flags are S F R P . (ACK) E W, or `-` for none. Sequence numb
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from testbed.packet import NO_OPTIONS, Flags, Options, Packet
 from testbed.tcp.connection import Connection
@@ -76,7 +77,7 @@ def _packet(
     assert found, f"not in the notation: {line}"
     side = found["side"]
     words = found["rest"].split()
-    said = {key: int(value) for key, value in zip(words, words[1:], strict=False) if key in ("ack", "win", "id")}
+    said = {key: int(value) for key, value in pairwise(words) if key in ("ack", "win", "id")}
     flags = Flags.NONE
     for letter in found["flags"]:
         flags |= _FLAGS[letter]
