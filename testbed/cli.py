@@ -75,6 +75,7 @@ def run(
     family: Annotated[str | None, typer.Option(help="ipv4 or ipv6.")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="Time limit of the play.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the lab up.")] = False,
+    fresh: Annotated[bool, typer.Option(help="A new lab for every run; else runs of one shape may share one.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios and judge them."""
@@ -85,7 +86,7 @@ def run(
 
         _check_choice("--engine", engine, ("auto", "portable"))
         _check_choice("--family", family, (None, "ipv4", "ipv6"))
-        options = Options(backend, engine, out, seed, family, timeout, keep, _settings(settings or []))
+        options = Options(backend, engine, out, seed, family, timeout, keep, fresh, _settings(settings or []))
         chosen = choose_jobs(scenarios or [], everything, tag, repeat)
         progress = Progress(quiet=as_json and not sys.stderr.isatty(), many=len(chosen) > 1)
         results: list[Result] = []

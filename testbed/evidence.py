@@ -38,6 +38,8 @@ class RunFacts:
     versions: Mapping[str, str]  # testbed, python, kernel, docker, compose
     sysctls: Mapping[str, str]
     lines: Mapping[str, int]  # "expect.handshake.outcome" -> line in scenario_file
+    lab: str = "fresh"  # or warm: earlier runs were played in it, and it was clean again
+    lab_id: str = ""  # of the lab that served: the id of the run that it was brought up for
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,12 @@ def make_run_folder(out: Path, run_id: str, name: str) -> Path:
     return folder
 
 
+def write_lab_file(folder: Path, override: bytes) -> None:
+    """Write the lab.yaml of a lab that was brought up for an earlier run."""
+    with disk_errors(folder):
+        write_whole(folder / "lab.yaml", override)
+
+
 def point_latest(run_folder: Path) -> None:
     """`latest` beside a run's folder points at it from now on."""
     link = run_folder.parent / f".{LATEST}.{run_folder.name}.{threading.get_ident()}"

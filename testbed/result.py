@@ -84,7 +84,8 @@ def _result(judgement: Judgement) -> Json:
 def _environment(evidence: Evidence) -> Json:
     versions = evidence.run.versions
     named = {name: versions.get(name, "") for name in (*VERSIONS, *sorted(set(versions) - set(VERSIONS)))}
-    return {**named, "sysctls": dict(sorted(evidence.run.sysctls.items()))}
+    lab = {"lab": evidence.run.lab, "lab_id": evidence.run.lab_id or evidence.run.run_id}
+    return {**named, **lab, "sysctls": dict(sorted(evidence.run.sysctls.items()))}
 
 
 def _check(check: Check) -> Json:

@@ -18,7 +18,6 @@ from typing import Any
 from testbed import evidence as e
 from testbed.errors import BlindError, LabError
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
-from testbed.lab.contract import Lab
 from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
 from testbed.plan import LINK, SNIFFER, LinkPlan, Plan, link_settings
 from testbed.stop import Stop
@@ -29,6 +28,9 @@ STATES_INTERVAL_NS = 1_000_000
 DOCKER_DNS = "127.0.0.11:"  # the engine's own resolver listens in every container; no program of a scenario's does
 HUB_TIMEOUT_S = 10.0
 CANARY_TIMEOUT_NS = 300_000_000
+CANARY_TYPE = b"\x88\xb5"  # docs/agent-protocol.md
+PROTOCOL_AT = {b"\x08\x00": 23, b"\x86\xdd": 20}  # by EtherType: where in the frame the protocol's number stands
+TCP = b"\x06"
 _RECORD = struct.Struct("<QIIB")  # of the agent's capture files, docs/agent-protocol.md
 
 
@@ -138,31 +140,35 @@ class Vantage:
 
 
 def run_plan(
-    plan: Plan, lab: Lab, facts: e.RunFacts, files: Mapping[str, bytes], stop: Stop, clock: Clock, timeout_s: float
+    plan: Plan,
+    agents: Agents,
+    facts: e.RunFacts,
+    files: Mapping[str, bytes],
+    stop: Stop,
+    clock: Clock,
+    timeout_s: float,
 ) -> e.Evidence:
     """Play a plan in a lab that is up, and give the evidence.
 
-    `files` holds the payload files by name. Raises Interrupted when asked to stop, LabError or BlindError where the lab
-    cannot be made ready; after the first step nothing is raised but Interrupted, and problems are records.
+    `agents` are the lab's: started where they do not run yet, and left running, for the lab's owner to reset or to
+    close. `files` holds the payload files by name. Raises Interrupted when asked to stop, LabError or BlindError where
+    the lab cannot be made ready; after the first step nothing is raised but Interrupted, and problems are records.
     """
     recorder = Recorder()
-    agents = Agents(lab, stop, recorder)
+    agents.serve(recorder)
     recorder.relay = lambda host, name, value: _relay(agents, plan, recorder, host, name, value)
     with stop.waking(agents.wake):
-        try:
-            agents.open([*(host.name for host in plan.hosts), SNIFFER])
-            hosts, sysctls = _greet(agents, plan, facts)
-            captures = _set_up(agents, plan, hosts)
-            _prove_hub(agents, hosts)
-            clock.lap("lab_up")
-            recorder.records += [_facts(host) for host in hosts.values()]
-            _play(agents, plan, hosts, files, recorder, timeout_s)
-            clock.lap("play")
-            seen, counts = _collect(agents, plan, hosts, captures, recorder)
-            clock.lap("collect")
-        finally:
-            agents.close()
-    run = replace(facts, sysctls=sysctls, versions={**facts.versions, **lab.versions})
+        agents.open([*(host.name for host in plan.hosts), SNIFFER])
+        hosts, sysctls = _greet(agents, plan, facts)
+        captures = _set_up(agents, plan, hosts)
+        _prove_hub(agents, hosts)
+        clock.lap("lab_up")
+        recorder.records += [_facts(host) for host in hosts.values()]
+        _play(agents, plan, hosts, files, recorder, timeout_s)
+        clock.lap("play")
+        seen, counts = _collect(agents, plan, hosts, captures, recorder)
+        clock.lap("collect")
+    run = replace(facts, sysctls=sysctls, versions={**facts.versions, **agents.lab.versions})
     return e.Evidence(plan.scenario, (run, *recorder.records, *counts), seen)
 
 
@@ -361,7 +367,11 @@ def _fetch(
         packets, dropped = answer["packets"], answer["dropped"]
         about = Interface(vantage.name, snap_length=SNAP_LENGTH, description=f"{vantage.interface} of {vantage.host}")
         statistics = InterfaceStatistics(0, received=packets + dropped, dropped=dropped)
-        seen[vantage.name] = Capture((about,), tuple(read_records(content)), (statistics,))
+        seen[vantage.name] = capture = Capture((about,), tuple(read_records(content)), (statistics,))
+        if vantage.interface == INTERFACE and (early := early_packets(capture.frames)):
+            recorder.problem(
+                vantage.name, f"TCP packets were on the wire before the first step, of an earlier run: {early}"
+            )
         counts.append(e.CaptureCount(vantage.name, vantage.host, vantage.interface, packets, dropped))
     return seen, counts
 
@@ -373,6 +383,17 @@ def _count_link(link: LinkPlan, answer: Message | LabError, counts: list[e.Recor
         recorder.problem(link.host, f"the impaired link of {link.host} was down at the end")
     asked = {name: impairment.model_dump(mode="json") for name, impairment in link.sources.items()}
     counts.append(e.LinkCount(link.host, asked, answer["in"], answer["out"], answer["dropped"], answer["duplicated"]))
+
+
+def early_packets(frames: Iterable[Frame]) -> int:
+    """How many TCP packets were captured before the first canary, and so before the first step: of an earlier run."""
+    early = 0
+    for frame in frames:
+        if (kind := frame.data[12:14]) == CANARY_TYPE:
+            return early
+        protocol = PROTOCOL_AT.get(kind, len(frame.data))
+        early += frame.data[protocol : protocol + 1] == TCP
+    return early
 
 
 def read_records(content: bytes) -> Iterator[Frame]:

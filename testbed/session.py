@@ -10,7 +10,8 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,10 +26,14 @@ from testbed.files import (
     load_scenario,
     make_run_folder,
     point_latest,
+    read_file,
     save_evidence,
     save_outputs,
+    write_lab_file,
 )
+from testbed.lab.agents import Agents
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
+from testbed.lab.warm import Likeness, StandingLab, WarmLabs
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
 from testbed.run import Clock, run_plan
@@ -55,6 +60,7 @@ class Options:
     family: str | None = None
     timeout_s: float | None = None
     keep: bool = False
+    fresh: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
 
@@ -167,8 +173,11 @@ def _bring_up(backend: str, shape: LabShape, folder: Path, say: Say, stopped: Ca
     return ComposeLab.bring_up(shape, folder / "lab.yaml", say, stopped)
 
 
-def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say) -> Done:
-    """Run one scenario and leave its folder. Raises what keeps it from coming to a verdict."""
+def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, warm: WarmLabs | None = None) -> Done:
+    """Run one scenario and leave its folder. Raises what keeps it from coming to a verdict.
+
+    With `warm`, its lab may be one of those, and goes there when it is clean.
+    """
     clock = Clock()
     located = load_scenario(job.path)
     scenario = resolve(located, options)
@@ -184,44 +193,76 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say) 
     lab_id = f"{run_id}-{job.folder_name}"
     facts = _facts(plan, located, lab_id, backend, why)
     try:
-        lab = _start(plan, facts, folder, stop, say)
-        evidence, closing = _in_lab(plan, facts, lab, files, options, stop, say, clock)
+        standing = _start(plan, facts, folder, stop, say, warm)
+        facts = replace(facts, lab="fresh" if standing.id == lab_id else "warm", lab_id=standing.id)
+        evidence = _in_lab(plan, facts, standing, files, options, stop, say, clock)
     except BaseException:
         _remove_if_empty(folder)
         raise
-    return conclude(evidence, folder, clock, closing)
+    return conclude(evidence, folder, clock, _put_away(standing, evidence, options, stop, say, warm))
 
 
-def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say) -> Lab:
+def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say, warm: WarmLabs | None) -> StandingLab:
+    """A lab of the plan's shape, warm or fresh; its lab.yaml is in the folder."""
     stop.check()
     threading.Thread(target=_preload, daemon=True, name="preload").start()
+    shape = lab_shape(plan, facts.run_id)
+    likeness = Likeness.of(facts.backend, shape)
+    if warm is not None and (standing := warm.take(likeness, say)) is not None:
+        say(f"using the lab {standing.id} again")
+        with closed_on_error(standing.close):
+            write_lab_file(folder, standing.override)
+        return standing
     say("bringing the lab up")
-    return _bring_up(facts.backend, lab_shape(plan, facts.run_id), folder, say, stop.check)
+    lab = _bring_up(facts.backend, shape, folder, say, stop.check)
+    with closed_on_error(lab.close):
+        return StandingLab(shape.run_id, likeness, lab, Agents(lab, stop), read_file(folder / "lab.yaml", "lab file"))
+
+
+@contextmanager
+def closed_on_error(close: Callable[[], None]) -> Iterator[None]:
+    """Whatever is raised meanwhile, `close` is called first."""
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
 
 
 def _in_lab(
     plan: Plan,
     facts: RunFacts,
-    lab: Lab,
+    standing: StandingLab,
     files: Mapping[str, bytes],
     options: Options,
     stop: Stop,
     say: Say,
     clock: Clock,
-) -> tuple[Evidence, Closing]:
-    """Play in a lab that is up. The lab is being taken down when this returns, and is down when this raises."""
+) -> Evidence:
+    """Play in a lab that is up; it is down when this raises."""
+    timeout_s = options.timeout_s or plan.scenario.timeout / 1e9
     try:
         say("playing")
-        evidence = run_plan(plan, lab, facts, files, stop, clock, options.timeout_s or plan.scenario.timeout / 1e9)
+        return run_plan(plan, standing.agents, facts, files, stop, clock, timeout_s)
     except BaseException:
         say("taking the lab down")
-        lab.close()
+        standing.close()
         raise
+
+
+def _put_away(
+    standing: StandingLab, evidence: Evidence, options: Options, stop: Stop, say: Say, warm: WarmLabs | None
+) -> Closing:
+    """A lab that has served is kept, goes to the warm ones, or is taken down: after any problem, always the last."""
     if options.keep and stop.reason is None:
-        say(f"the lab {facts.run_id} is kept; `testbed clean` removes it once this command has ended")
-        return evidence, Closing(lambda: None)
+        standing.agents.close()
+        say(f"the lab {standing.id} is kept; `testbed clean` removes it once this command has ended")
+        return Closing(lambda: None)
+    if warm is not None and stop.reason is None and not evidence.all(Problem):
+        return Closing(lambda: warm.give_back(standing, say))
     say("taking the lab down")
-    return evidence, Closing(lab.close)
+    standing.agents.close()
+    return Closing(standing.close)
 
 
 class Closing:

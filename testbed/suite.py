@@ -17,6 +17,7 @@ from types import FrameType
 
 from testbed.errors import Interrupted, TestbedError, UsageError
 from testbed.files import find_scenario, load_scenario, scenario_files
+from testbed.lab.warm import WarmLabs
 from testbed.session import Done, Job, Options, run_scenario
 from testbed.stop import Stop
 
@@ -70,14 +71,22 @@ def run_jobs(
     say: Callable[[Job, str], None],
     finished: Callable[[Result], None],
 ) -> int:
-    """Run the jobs, tell of each as it ends, and give the exit code of all: the worst."""
+    """Run the jobs, tell of each as it ends, and give the exit code of all: the worst.
+
+    Several jobs may use the same labs, unless fresh ones are asked for or each is to be kept.
+    """
     stop = Stop()
     codes = {0}
-    with _signals(stop, lambda words: say(jobs[0], words)), ThreadPoolExecutor(max_workers=workers) as pool:
+    warm = WarmLabs(stop) if len(jobs) > 1 and not options.fresh and not options.keep else None
+    with (
+        _signals(stop, lambda words: say(jobs[0], words)),
+        _closed(warm, codes, lambda words: say(jobs[-1], words)),
+        ThreadPoolExecutor(max_workers=workers) as pool,
+    ):
         waiting = iter(jobs)
         running: set[Future[Result]] = set()
         for job in waiting:
-            running.add(pool.submit(_run, job, options, run_id, stop, say))
+            running.add(pool.submit(_run, job, options, run_id, stop, say, warm))
             if len(running) >= workers:
                 running = _await_one(running, finished, codes)
             if stop.reason is not None:
@@ -101,11 +110,24 @@ def _await_one(
     return rest
 
 
-def _run(job: Job, options: Options, run_id: str, stop: Stop, say: Callable[[Job, str], None]) -> Result:
+def _run(
+    job: Job, options: Options, run_id: str, stop: Stop, say: Callable[[Job, str], None], warm: WarmLabs | None
+) -> Result:
     try:
-        return Result(job, done=run_scenario(job, options, run_id, stop, lambda words: say(job, words)))
+        return Result(job, done=run_scenario(job, options, run_id, stop, lambda words: say(job, words), warm))
     except TestbedError as error:
         return Result(job, error=error)
+
+
+@contextmanager
+def _closed(warm: WarmLabs | None, codes: set[int], say: Callable[[str], None]) -> Iterator[None]:
+    """The labs that still wait when this ends are taken down; one that cannot be makes the exit code 3."""
+    try:
+        yield
+    finally:
+        for error in warm.close(say) if warm is not None else ():
+            say(str(error))
+            codes.add(error.exit_code)
 
 
 @contextmanager

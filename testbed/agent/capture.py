@@ -75,7 +75,7 @@ class Capture:
         try:
             return running.ask({"do": "stop"}, timeout_s)
         finally:
-            self._unread = running.read_events()
+            self._unread = running.events.read()  # that the process has ended by now is no event: it was asked to
             self._child = None
             running.leave()
 

@@ -42,11 +42,14 @@ class Ticket:
     number: int
 
 
-class Agents:
-    """The agents of a lab."""
+OnEvent = Callable[[str, Message], None]
 
-    def __init__(self, lab: Lab, stop: Stop, on_event: Callable[[str, Message], None]) -> None:
-        self._lab = lab
+
+class Agents:
+    """The agents of a lab, for one run after another: each begins with `serve`."""
+
+    def __init__(self, lab: Lab, stop: Stop, on_event: OnEvent = lambda host, message: None) -> None:
+        self.lab = lab
         self._stop = stop
         self._on_event = on_event
         self._channels: dict[str, Channel] = {}
@@ -58,12 +61,12 @@ class Agents:
         self.lost: dict[str, str] = {}
 
     def open(self, hosts: Iterable[str]) -> None:
-        """Start the agents, all at once."""
+        """Start the agents, all at once; those that run already go on."""
         from concurrent.futures import ThreadPoolExecutor
 
-        names = list(hosts)
+        names = [name for name in hosts if name not in self._channels]
         with ThreadPoolExecutor(max_workers=max(1, min(len(names), 16))) as pool:
-            for name, channel in zip(names, pool.map(self._lab.open, names), strict=True):
+            for name, channel in zip(names, pool.map(self.lab.open, names), strict=True):
                 self._channels[name] = channel
                 threading.Thread(target=self._read, args=(name, channel), daemon=True, name=f"agent {name}").start()
 
@@ -76,6 +79,20 @@ class Agents:
             if len(rest) > LONGEST_LINE:
                 break
         self._inbox.put((host, None))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where agents were started."""
+        return tuple(self._channels)
+
+    def serve(self, on_event: OnEvent) -> None:
+        """Work for another run from now on: its events go to `on_event`, and what came before is dropped."""
+        self._on_event = lambda host, message: None
+        while not self._inbox.empty():
+            self._hear(*self._inbox.get())  # also that an agent has ended meanwhile
+        self._answers.clear()
+        self._chunks.clear()
+        self._on_event = on_event
 
     def wake(self) -> None:
         """Make whoever waits look at `stop`."""
@@ -160,7 +177,7 @@ class Agents:
 
     def _lose(self, host: str) -> None:
         if host not in self.lost:
-            self.lost[host] = self._lab.ending(host)
+            self.lost[host] = self.lab.ending(host)
 
     def close(self) -> None:
         """End the agents."""

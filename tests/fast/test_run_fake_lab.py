@@ -58,9 +58,11 @@ class FakeLab:
     hosts: tuple[str, ...] = HOSTS
     programs: dict[str, list[Message | str]] = field(default_factory=dict)  # events; "die" there, or "wait" for a mark
     refuses: dict[str, str] = field(default_factory=dict)  # request: what the agent says to it
+    left: list[str] = field(default_factory=list)  # on every host, after `reset`
     on_play: Callable[[], None] = lambda: None
     asked: list[tuple[str, str, Message]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    is_down: bool = False
     backend: str = "fake"
     versions: Mapping[str, str] = field(default_factory=lambda: {"kernel": "6.1"})
 
@@ -73,7 +75,8 @@ class FakeLab:
         return f"the container of {host} ended with exit status 137 (SIGKILL)"
 
     def close(self) -> None:
-        """Nothing is to be taken down."""
+        """Only remember it."""
+        self.is_down = True
 
     def requests(self, host: str) -> list[str]:
         """What a host was asked, in order."""
@@ -125,6 +128,7 @@ class FakeAgent:
             "canary.wait": {"heard": self._lab.hears},
             "capture.stop": {"packets": 1, "dropped": 0, "bytes": len(RECORD), "path": "/tmp/capture"},
             "fetch": {"bytes": len(RECORD)},
+            "reset": {"clean": not self._lab.left, "left": self._lab.left},
             "wire.read": {"up": True, "in": 5, "out": 4, "dropped": 1, "duplicated": 0, "ledger": []},
         }
         return answers.get(do, {})
@@ -159,8 +163,17 @@ def facts() -> RunFacts:
 
 def walk(lab: FakeLab, stop: Stop | None = None, timeout_s: float = 20.0, **told: Any) -> Evidence:
     """Run the story in a lab."""
+    agents = Agents(lab, stop := stop or Stop())
+    try:
+        return walk_with(agents, stop, timeout_s, **told)
+    finally:
+        agents.close()
+
+
+def walk_with(agents: Agents, stop: Stop, timeout_s: float = 20.0, **told: Any) -> Evidence:
+    """Run the story with agents of a lab, which go on."""
     plan = make_plan("story", Scenario.model_validate({**TOLD, **told}))
-    return run_plan(plan, lab, facts(), {"blob.bin": b"blob"}, stop or Stop(), Clock(), timeout_s)
+    return run_plan(plan, agents, facts(), {"blob.bin": b"blob"}, stop, Clock(), timeout_s)
 
 
 def problems(evidence: Evidence) -> list[tuple[str, str]]:
