@@ -283,6 +283,14 @@ def test_a_missing_interface_is_an_error_of_start(ends: tuple[str, str], tmp_pat
     assert refused.value.errno == 19
 
 
+def test_a_capture_that_was_stopped_has_not_ended_unexpectedly(ends: tuple[str, str], tmp_path: Path) -> None:
+    """The end of the process that stop itself asked for is no event, however soon it comes."""
+    for _ in range(25):
+        made = start(ends[0], tmp_path)
+        made.stop()
+        assert made.read_events() == []
+
+
 def test_a_dead_process_is_a_problem_once(ends: tuple[str, str], tmp_path: Path) -> None:
     """The loop that waits for events hears of it, and is not kept busy by it."""
     running = start(ends[1], tmp_path)
