@@ -25,6 +25,11 @@ def walk(agent: Agent, *, having: str) -> list[str]:
     return [event["to"] for event in found]
 
 
+def lasting(states: list[str]) -> list[str]:
+    """Without those that last only until the peer answers: over loopback a sample meets one now and then."""
+    return [state for state in states if state not in ("SYN_SENT", "SYN_RECV", "FIN_WAIT1", "LAST_ACK")]
+
+
 def test_a_listener_and_its_connections() -> None:
     """A listener is seen in LISTEN and goes to CLOSE; a connection's steps join up, from CLOSE to CLOSE."""
     with Agent() as agent:
@@ -37,9 +42,8 @@ def test_a_listener_and_its_connections() -> None:
         assert answer["samples"] > 50
         assert answer["longest_gap_ns"] >= MILLISECOND
         assert walk(agent, having="0.0.0.0:7456 ") == ["LISTEN", "CLOSE"]
-        closing = [state for state in walk(agent, having="127.0.0.1:40000 127") if state != "FIN_WAIT1"]  # too short?
-        assert closing == ["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT"]
-        assert walk(agent, having="127.0.0.1:7456 127") == ["ESTABLISHED", "CLOSE_WAIT", "CLOSE"]
+        assert lasting(walk(agent, having="127.0.0.1:40000 127")) == ["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT"]
+        assert lasting(walk(agent, having="127.0.0.1:7456 127")) == ["ESTABLISHED", "CLOSE_WAIT", "CLOSE"]
         state = next(event for event in agent.events if event["event"] == "state")
         assert (state["from"], state["socket"]) == ("CLOSE", "0.0.0.0:7456 0.0.0.0:0")
 

@@ -163,7 +163,7 @@ OTHER_WORDS = {
     "none": "fin",
     "client": "server",
     "server": "client",
-    "40ms..90ms": "400ms..900ms",
+    "40ms..500ms": "59s..60s",
     "0.0.0.0:54321": "0.0.0.0:54322",
     "SF": "REJ",
     "S0": "SF",
