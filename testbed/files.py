@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import tempfile
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from testbed.errors import LabError, UsageError
 from testbed.evidence import Evidence, dump_records, load_records
@@ -118,10 +120,18 @@ def make_run_folder(out: Path, run_id: str, name: str) -> Path:
     return folder
 
 
-def write_lab_file(folder: Path, override: bytes) -> None:
-    """Write the lab.yaml of a lab that was brought up for an earlier run."""
-    with disk_errors(folder):
-        write_whole(folder / "lab.yaml", override)
+def write_lab_file(path: Path, content: bytes) -> None:
+    """Write a lab.yaml: what a lab was brought up from."""
+    with disk_errors(path.parent):
+        write_whole(path, content)
+
+
+def lab_text(about: str, content: Mapping[str, Any]) -> bytes:
+    """A lab.yaml with a line on top that says what it is.
+
+    JSON is YAML; it needs no library, and nothing in it is open to another reading.
+    """
+    return f"# {about} of this run, made by testbed\n{json.dumps(content, indent=1)}\n".encode()
 
 
 def point_latest(run_folder: Path) -> None:

@@ -211,7 +211,7 @@ def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say, warm
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
         say(f"using the lab {standing.id} again")
         with closed_on_error(standing.close):
-            write_lab_file(folder, standing.override)
+            write_lab_file(folder / "lab.yaml", standing.override)
         return standing
     say("bringing the lab up")
     lab = _bring_up(facts.backend, shape, folder, say, stop.check)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
 import random
 import select
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import CommandFailed, LabError
-from testbed.files import disk_errors
+from testbed.files import lab_text, write_lab_file
 from testbed.lab.command import run_command
 from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
@@ -189,7 +188,7 @@ class ComposeLab:
             stopped()
             subnet = self._free_subnet(len(shape.hosts), refused)
             kernel = kernel_version(str(about.get("KernelVersion", "")))
-            _write_yaml(lab_file, override(shape, subnet, owner, kernel))
+            write_lab_file(lab_file, lab_text("compose override", override(shape, subnet, owner, kernel)))
             command = up_command(compose, shape.run_id, lab_file, (host.name for host in shape.hosts))
             try:
                 run_command(command, timeout_s=UP_TIMEOUT_S, environment=environment)
@@ -251,12 +250,6 @@ class ComposeLab:
         remove_lab(self._client, self._run_id)
 
 
-def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    # JSON is YAML; it needs no library, and nothing in it is open to another reading.
-    with disk_errors(path.parent):
-        path.write_text(f"# compose override of this run, made by testbed\n{json.dumps(content, indent=1)}\n")
-
-
 def _subnets(networks: Iterable[Mapping[str, Any]]) -> Iterable[ipaddress.IPv4Network]:
     for network in networks:
         for config in (network.get("IPAM") or {}).get("Config") or ():
@@ -292,8 +285,7 @@ def _gone(remove: Callable[[], object]) -> None:
 
 def remove_dead_labs(client: docker_module.DockerClient, say: Say) -> int:
     """Remove what runs left whose owner has died, and nothing else; gives how many containers and networks."""
-    left_commands = orphans()
-    _await_end(left_commands.values())
+    _await_end(orphans())
     with engine_errors("looking for what dead runs left"):
         filters = {"label": [RUN_LABEL, OWNER_LABEL]}
         found = [each["Labels"] for each in client.api.containers(all=True, filters=filters)]

@@ -79,9 +79,9 @@ def _start(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def orphans() -> dict[str, int]:
-    """Commands that dead runs left running, by run id: told by the run id and the owner in their environment."""
-    found = {}
+def orphans() -> tuple[int, ...]:
+    """Pids of the commands that dead runs left running: told by the owner in their environment."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             pairs = (entry / "environ").read_bytes().split(b"\0")
@@ -90,5 +90,5 @@ def orphans() -> dict[str, int]:
         variables = dict(pair.decode(errors="replace").partition("=")[::2] for pair in pairs)
         owner = Owner.parse(variables.get(OWNER_VARIABLE, ""))
         if owner is not None and owner.is_dead() and RUN_VARIABLE in variables:
-            found[variables[RUN_VARIABLE]] = int(entry.name)
-    return found
+            found.append(int(entry.name))
+    return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,15 +101,28 @@ def leftovers(client: docker_module.DockerClient, pid: int) -> list[str]:
     made = [*client.api.containers(all=True, filters=filters), *client.api.networks(filters=filters)]
     mine = [each for each in made if each["Labels"][OWNER_LABEL].split("/")[3] == str(pid)]
     named = [str(each.get("Name") or each.get("Names")) for each in mine]
-    return [*named, *(f"process {number}" for number in _processes(pid))]
+    return [*named, *(f"process {number}" for number in processes_of(pid))]
 
 
-def _processes(pid: int) -> Iterator[int]:
+def processes_of(owner: int) -> list[int]:
+    """The processes that a testbed of this pid has started and that still live."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
         owners = [text.split(b"/") for text in variables if text.startswith(f"{OWNER_VARIABLE}=".encode())]
-        if any(owner[3:4] == [str(pid).encode()] for owner in owners):
-            yield int(entry.name)
+        if any(parts[3:4] == [str(owner).encode()] for parts in owners):
+            found.append(int(entry.name))
+    return found
+
+
+def whole_run_s(backend: str, out: Path) -> float:
+    """Seconds from a run's first word to its end."""
+    with running("run", "hola", "--backend", backend, "--out", out) as process:
+        assert process.stderr
+        process.stderr.readline()
+        start = time.monotonic()
+        process.communicate(timeout=PATIENCE_S)
+    return time.monotonic() - start

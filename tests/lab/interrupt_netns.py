@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from command_driver import PATIENCE_S, running
-
-from testbed.lab.owner import OWNER_VARIABLE
+from command_driver import PATIENCE_S, processes_of, running, whole_run_s
 
 INTERRUPTED = 130
 LAST_WORDS = "taking the lab down"
@@ -82,20 +80,6 @@ def strike(number: signal.Signals, after_s: float, out: Path) -> Strike:
     return Strike(number, after_s, (during or [""])[-1], process.returncode, ended - hit, vanished - ended, left, said)
 
 
-def processes_of(owner: int) -> list[int]:
-    """The processes that a testbed of this pid has started and that still live."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        owners = [text.split(b"/") for text in variables if text.startswith(f"{OWNER_VARIABLE}=".encode())]
-        if any(parts[3:4] == [str(owner).encode()] for parts in owners):
-            found.append(int(entry.name))
-    return found
-
-
 def await_ends(pids: Iterable[int]) -> list[int]:
     """Wait until processes have ended; those that have not in time."""
     deadline = time.monotonic() + VANISHING_S
@@ -121,16 +105,6 @@ def traces() -> set[str]:
     return links | named | {f"file {path}" for path in Path("/tmp").glob("testbed-agent-*")}
 
 
-def whole_run_s(out: Path) -> float:
-    """Seconds from a run's first word to its end."""
-    with running("run", "hola", "--backend", "netns", "--out", out) as process:
-        assert process.stderr
-        process.stderr.readline()
-        start = time.monotonic()
-        process.communicate(timeout=PATIENCE_S)
-    return time.monotonic() - start
-
-
 def summary(strikes: Sequence[Strike]) -> str:
     """A line for each signal, and every strike that was not clean."""
     lines = []
@@ -154,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     random, strikes = Random(options.seed), []
     with tempfile.TemporaryDirectory() as folder:
-        longest_s = whole_run_s(Path(folder))
+        longest_s = whole_run_s("netns", Path(folder))
         for number in SIGNALS:
             for _ in range(options.count):
                 strikes.append(strike(number, random.uniform(0, longest_s), Path(folder)))

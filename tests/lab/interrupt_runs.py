@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from command_driver import PATIENCE_S, leftovers, running, testbed
+from command_driver import PATIENCE_S, leftovers, running, testbed, whole_run_s
 
 if TYPE_CHECKING:
     import docker as docker_module
@@ -84,16 +84,6 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def whole_run_s(out: Path) -> float:
-    """Seconds from a run's first word to its end."""
-    with running("run", "hola", "--backend", "compose", "--out", out) as process:
-        assert process.stderr
-        process.stderr.readline()
-        start = time.monotonic()
-        process.communicate(timeout=PATIENCE_S)
-    return time.monotonic() - start
-
-
 def summary(strikes: Sequence[Strike]) -> str:
     """A line for each signal, and every strike that was not clean."""
     lines = []
@@ -122,7 +112,7 @@ def main() -> None:
     random, client = Random(options.seed), connect()
     strikes: list[Strike] = []
     with tempfile.TemporaryDirectory() as folder:
-        whole_s = min(whole_run_s(Path(folder)) for _ in range(3))
+        whole_s = min(whole_run_s("compose", Path(folder)) for _ in range(3))
         for number in SIGNALS:
             while sum(each.signal is number and not each.missed for each in strikes) < options.count:
                 strikes.append(strike(client, number, random.uniform(0, whole_s), Path(folder)))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_driver import leftovers, testbed
-from interrupt_netns import await_ends, processes_of, traces
+from command_driver import leftovers, processes_of, testbed
+from interrupt_netns import await_ends, traces
 
 from testbed.errors import Interrupted, LabError
 from testbed.lab.agents import Agents

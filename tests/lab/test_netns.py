@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_driver import ROOT, testbed
-from interrupt_netns import await_ends, processes_of, strike, traces
+from command_driver import ROOT, processes_of, testbed
+from interrupt_netns import await_ends, strike, traces
 
 from testbed.errors import LabError
 from testbed.lab.contract import LabHost, LabShape

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_driver import Agent, step
-from command_driver import PATIENCE_S, leftovers, read_until, running, testbed
-from interrupt_netns import await_ends, processes_of, traces
+from command_driver import PATIENCE_S, leftovers, processes_of, read_until, running, testbed
+from interrupt_netns import await_ends, traces
 
 from testbed.errors import LabError
 from testbed.lab.agents import Agents

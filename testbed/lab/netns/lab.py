@@ -19,6 +19,7 @@ from typing import Any
 
 import testbed
 from testbed.errors import LabError
+from testbed.files import lab_text, write_lab_file
 from testbed.lab.contract import LabHost, LabShape, Say
 from testbed.lab.netns.layout import Layout, lay_out
 from testbed.lab.netns.refusal import explain
@@ -67,7 +68,7 @@ class NetnsLab:
             raise LabError("the netns backend is made of Linux network namespaces", remedy="use a Docker engine")
         stopped()
         layout = lay_out(shape, kernel_version(platform.release()))
-        _write_yaml(lab_file, layout.plain())
+        write_lab_file(lab_file, lab_text("namespaces", layout.plain()))
         lab = cls(shape.run_id)
         try:
             lab.make(layout)
@@ -193,11 +194,6 @@ def holder_environment(run_id: str) -> dict[str, str]:
     """What the holder and the agents find in their environment."""
     path = os.pathsep.join(dict.fromkeys([*os.environ.get("PATH", "").split(os.pathsep), *SYSTEM_PATHS]))
     return {"PATH": path, "LC_ALL": "C.UTF-8", RUN_VARIABLE: run_id, OWNER_VARIABLE: str(Owner.current())}
-
-
-def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    # JSON is YAML; it needs no library.
-    path.write_text(f"# namespaces of this run, made by testbed\n{json.dumps(content, indent=1)}\n")
 
 
 def _read(path: str) -> str | None:
