@@ -29,10 +29,13 @@ scenario: $(VENV)/.run ## run one scenario: make scenario NAME=hola
 	@$(TESTBED) run $(NAME) $(ARGS)
 
 scenarios: $(VENV)/.run ## run all scenarios
-	@$(TESTBED) run --all --jobs 4 $(ARGS)
+	@$(TESTBED) run --all $(ARGS)
 
 test: $(VENV)/.dev ## run all tests; those in a lab need a Docker engine, or root
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-vm: $(VENV)/.dev ## run the netem lane in a virtual machine (qemu); make test-vm ARGS="-k delay"
+	@$(VENV)/bin/python -m tests.vm $(ARGS)
 
 fast: $(VENV)/.dev ## run the fast tests: no Docker, no sleep
 	@$(VENV)/bin/python -m pytest tests/fast $(ARGS)
@@ -42,6 +45,10 @@ check: $(VENV)/.dev ## format, lint, types, fast tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m pytest -q tests/fast
+
+docs: $(VENV)/.run ## play all scenarios, and write docs/scenarios.md with their ladders
+	@$(TESTBED) run --all --backend netns $(ARGS)
+	@$(VENV)/bin/python -m testbed.docs results/latest
 
 images: $(VENV)/.run ## build the image that hosts run in, where it is missing
 	@$(TESTBED) images
@@ -53,4 +60,4 @@ clean: $(VENV)/.run ## remove what killed runs left, and the results
 	@$(TESTBED) clean
 	@rm -rf results
 
-.PHONY: help scenario scenarios test fast check images doctor clean
+.PHONY: help docs scenario scenarios test test-vm fast check images doctor clean

@@ -19,7 +19,6 @@ import testbed
 from testbed.errors import TestbedError, UsageError
 
 if TYPE_CHECKING:
-    from testbed.suite import Result
     from testbed.verdict.value import Judgement
 
 app = typer.Typer(
@@ -32,6 +31,10 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Such as results/latest/hola.")]
+Out = Annotated[Path, typer.Option(help="Where run folders go.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, max=64, help="So many scenarios at a time; else as cores and memory allow.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -66,42 +69,66 @@ def run(
     everything: Annotated[bool, typer.Option("--all", help="Every scenario.")] = False,
     tag: Annotated[str | None, typer.Option(help="Every scenario with this tag.")] = None,
     backend: Annotated[str, typer.Option(help="auto (compose where an engine answers), compose or netns.")] = "auto",
-    engine: Annotated[str, typer.Option(help="What impairs the wire: auto or portable.")] = "auto",
-    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="So many scenarios at a time.")] = 1,
-    repeat: Annotated[int, typer.Option(min=1, max=10_000, help="Each scenario so many times.")] = 1,
+    engine: Annotated[str, typer.Option(help="What impairs the wire: auto, netem or portable.")] = "auto",
+    out: Out = Path("results"),
+    jobs: Jobs = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Each scenario so many times, each time with the next seed.")
+    ] = 1,
+    shard: Annotated[str, typer.Option(metavar="K/N", help="Of N parts of all, the K-th; by names alone.")] = "",
+    retries: Annotated[int, typer.Option(min=0, max=100, help="What did not pass is tried so often again.")] = 0,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no more runs once one has not passed.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a value.")] = None,
     family: Annotated[str | None, typer.Option(help="ipv4 or ipv6.")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="Time limit of the play.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the lab up.")] = False,
     fresh: Annotated[bool, typer.Option(help="A new lab for every run; else runs of one shape may share one.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    tap: Annotated[Path | None, typer.Option(metavar="FILE", help="Write TAP.")] = None,
+    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary as JSON.")] = None,
+    artifacts: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy what did not pass there.")] = None,
+    artifacts_mib: Annotated[int, typer.Option(min=1, help="Most that goes there, in MiB.")] = 100,
+    github: Annotated[
+        bool | None, typer.Option("--github/--no-github", help="Annotations and step summary; else as GITHUB_ACTIONS.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios and judge them."""
     with reported():
-        from testbed.session import Options, new_run_id
-        from testbed.suite import choose_jobs, run_jobs
-        from testbed.terminal import Progress
+        from testbed.session import Options
+        from testbed.suites.choose import choose_turns
+        from testbed.suites.outlets import Outlets
+        from testbed.suites.play import Wish, play
+        from testbed.suites.shard import parse_shard
+        from testbed.suites.sweeping import spread
 
-        _check_choice("--engine", engine, ("auto", "portable"))
+        _check_choice("--engine", engine, ("auto", "netem", "portable"))
         _check_choice("--family", family, (None, "ipv4", "ipv6"))
         options = Options(backend, engine, out, seed, family, timeout, keep, fresh, _settings(settings or []))
-        chosen = choose_jobs(scenarios or [], everything, tag, repeat)
-        progress = Progress(quiet=as_json and not sys.stderr.isatty(), many=len(chosen) > 1)
-        results: list[Result] = []
-
-        def finished(result: Result) -> None:
-            progress.clear()
-            results.append(result)
-            _print_result(result, as_json, alone=len(chosen) == 1, done=len(results), total=len(chosen))
-
-        code = run_jobs(
-            chosen, options, new_run_id(), jobs, lambda job, words: progress(job.folder_name, words), finished
+        part = parse_shard(shard) if shard else None
+        turns = choose_turns(scenarios or [], everything, tag, repeat, part)
+        outlets = Outlets(junit, tap, summary, artifacts, artifacts_mib, github)
+        swept = spread(turns, options)
+        code = play(
+            swept.turns, swept.options, Wish(jobs, retries, fail_fast, shard, as_json, outlets), on_suite=swept.tell
         )
-        progress.clear()
-        if len(chosen) > 1:
-            _print_summary(results, as_json, len(chosen))
+    raise typer.Exit(code)
+
+
+@app.command()
+def rerun(
+    folder: RunFolder,
+    out: Out = Path("results"),
+    repeat: Annotated[int, typer.Option(min=1, max=10_000, help="So many times, always with the same seed.")] = 1,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a run again: its scenario, seed, sysctls and backend; says what differs in the environment."""
+    with reported():
+        from testbed.suites.rerun import play_again
+
+        code = play_again(folder, out, repeat, jobs, as_json)
     raise typer.Exit(code)
 
 
@@ -121,55 +148,6 @@ def _settings(texts: list[str]) -> tuple[tuple[str, str], ...]:
                 f"--set {text} has no value", remedy="write --set path=value, such as --set wire.delay=20ms"
             )
     return tuple((text.partition("=")[0], text.partition("=")[2]) for text in texts)
-
-
-def _print_result(result: Result, as_json: bool, *, alone: bool, done: int, total: int) -> None:
-    from testbed.terminal import print_error, print_lines, unicode_output, width
-
-    if result.error is not None:
-        print_error(result.error) if alone else sys.stderr.write(f"{result.job.folder_name}: {result.error}\n")
-        return
-    assert result.done is not None
-    if as_json and alone:
-        sys.stdout.write((result.done.folder / "result.json").read_text())
-    elif alone:
-        from testbed.report.text import render_text
-
-        folder = str(result.done.folder)
-        print_lines(render_text(result.done.judgement, width=width(), unicode=unicode_output(), folder=folder))
-    elif not as_json:
-        print_lines([_one_line(result, done, total)])
-
-
-def _one_line(result: Result, done: int, total: int) -> tuple[tuple[str, str], ...]:
-    assert result.done is not None
-    judgement = result.done.judgement
-    reasons = [check for check in judgement.checks if check.verdict != "passed"]
-    why = f": {reasons[0].name}: {reasons[0].why}" if reasons else ""
-    return (
-        (f"[{done}/{total}] ", "dim"),
-        (f"{judgement.verdict.value:8}", judgement.verdict.value),
-        (f" {result.job.folder_name}{why}", ""),
-    )
-
-
-def _print_summary(results: list[Result], as_json: bool, total: int) -> None:
-    from testbed.terminal import print_lines
-
-    verdicts = [r.done.judgement.verdict.value if r.done else "unknown" for r in results]
-    counts = {verdict: verdicts.count(verdict) for verdict in ("passed", "failed", "unknown")}
-    if as_json:
-        entries = [
-            json.loads((r.done.folder / "result.json").read_text())
-            if r.done
-            else {"scenario": r.job.name, "error": str(r.error)}
-            for r in results
-        ]
-        sys.stdout.write(json.dumps({"schema": 1, **counts, "total": total, "results": entries}, indent=1) + "\n")
-        return
-    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    missing = f", {total - len(results)} not run" if len(results) < total else ""
-    print_lines([((words + missing, "bold"),)])
 
 
 @app.command("list")
@@ -237,23 +215,23 @@ def schema() -> None:
 @app.command()
 def analyze(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap or pcapng file; - reads standard input.")],
+    chosen: Annotated[
+        str,
+        typer.Option(
+            "--filter", metavar="EXPRESSION", help="host=, port=, state=, outcome=, closed=; a comma means and."
+        ),
+    ] = "",
+    connection: Annotated[int | None, typer.Option(metavar="N", help="Draw the ladder of one connection.")] = None,
+    expect: Annotated[str, typer.Option(metavar="SCENARIO", help="Judge the capture by what a scenario expects.")] = "",
+    zeek: Annotated[bool, typer.Option(help="Cut connections where Zeek's timeouts would.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say of every TCP connection in a capture how it opened and how it closed."""
     with reported():
-        from testbed.analyze import analysis_json, analyze_capture
-        from testbed.files import read_file
-        from testbed.report.analysis import render_connections
-        from testbed.terminal import print_lines, width
+        from testbed.analyzing import Wish, analyze_file
 
-        data = sys.stdin.buffer.read() if str(file) == "-" else read_file(file, "capture")
-        analysis = analyze_capture(data, str(file))
-        if as_json:
-            sys.stdout.write(analysis_json(analysis))
-        else:
-            print_lines(render_connections(analysis.connections, width=width()))
-            for warning in analysis.warnings:
-                sys.stderr.write(f"{file}: {warning}\n")
+        code = analyze_file(file, Wish(as_json, chosen, connection, zeek, expect))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -270,14 +248,13 @@ def check(folder: RunFolder, as_json: AsJson = False) -> None:
 
 
 def _print_judgement(judgement: Judgement, folder: Path, as_json: bool) -> None:
-    from testbed.report.text import render_text
     from testbed.result import result_json
-    from testbed.terminal import print_lines, unicode_output, width
+    from testbed.suites.printing import print_judgement
 
     if as_json:
         sys.stdout.write(result_json(judgement))
         return
-    print_lines(render_text(judgement, width=width(), unicode=unicode_output(), folder=str(folder)))
+    print_judgement(judgement, folder)
 
 
 @app.command()

@@ -6,6 +6,7 @@ the testbed itself could not go on, and its class says whose fault that is:
 * `UsageError`: your command line or your file; exit code 2.
 * `LabError`: the engine, the image, tc, a disk; exit code 3.
 * `BlindError`: we could not see well enough to judge; exit code 3.
+* `NotApplicable`: nobody's, the hosts' kernel lacks what the scenario requires; exit code 3 when nothing else ran.
 * `Interrupted`: you, or the system, asked us to stop; exit code 130.
 
 Every one names the place in its message and says what to do about it in `remedy`.
@@ -43,6 +44,14 @@ class LabError(TestbedError):
 
 class BlindError(LabError):
     """The lab runs, but we cannot see what happens in it."""
+
+
+class NotApplicable(TestbedError):
+    """The hosts' kernel lacks what the scenario requires: it was not played, and is neither passed nor failed."""
+
+    def __init__(self, scenario: str, why: str) -> None:
+        super().__init__(f"{scenario} is not applicable: {why}")
+        self.why = why
 
 
 class Interrupted(TestbedError):

@@ -97,6 +97,25 @@ class StateSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How well a host's socket table was watched: the longest time between two samples, and when the last was."""
+
+    host: str
+    samples: int
+    longest_gap_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a host's kernel counted during the play: the counters that changed, by the names that nstat(8) prints."""
+
+    host: str
+    changed: Mapping[str, int]
+    lacks: tuple[str, ...] = ()  # of those that the scenario expects something of
+
+
+@dataclass(frozen=True, slots=True)
 class TableRow:
     """One row of a host's table of connections."""
 
@@ -136,26 +155,60 @@ class MarkMade:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A packet that a fault made: in place of the one that came, beside it, or in answer to it."""
+
+    to: str  # receiver or sender
+    packet: str  # its digest
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class FaultFired:
-    """An entry of the wire's ledger: which rule did what to which packet."""
+    """An entry of the wire's ledger: which rule did what to which packet.
+
+    A packet is named by the digest of its bytes from the IP header to its end (`testbed.verdict.ledger.digest`).
+    """
 
     host: str  # on whose arrival side
     time_ns: int
     rule: int
     action: str
     says: str
+    packet: str = ""  # the digest of the one that came
+    passed: bool = False  # whether it went on as it was
+    made: tuple[Made, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WireChanged:
+    """From when on a phase of the wire's timeline held on a host's arrival side, as that host read it back.
+
+    Since `began_ns` it was being put up: until it was read back, a packet may have met it or the one before.
+    """
+
+    host: str
+    time_ns: int
+    phase: int
+    began_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCount:
-    """What a host's link did in all, as it counted itself."""
+    """How a host's link stood at the end: what it counted, and what it was set to (docs/agent-protocol.md)."""
 
     host: str
-    asked: Mapping[str, Any]  # impairments by the address they come from
+    engine: str
     taken: int
     delivered: int
     dropped: int
     duplicated: int
+    corrupted: int = 0
+    dropped_by: Mapping[str, int] = field(default_factory=dict)
+    phase: int = 0
+    settings: tuple[Mapping[str, Any], ...] = ()  # one per source and port
+    why: str = ""  # what was not as the testbed had left it
+    qdiscs: tuple[Any, ...] = ()  # as `tc -s -j` shows them
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +243,13 @@ Record = (
     | StepOutcome
     | ProgramEnd
     | StateSample
+    | Sampling
+    | Counters
     | TableSnapshot
     | LogLine
     | MarkMade
     | FaultFired
+    | WireChanged
     | LinkCount
     | CaptureCount
     | Problem
@@ -206,15 +262,20 @@ RECORDS: dict[str, type[Record]] = {
     "step": StepOutcome,
     "end": ProgramEnd,
     "state": StateSample,
+    "sampling": Sampling,
+    "counters": Counters,
     "snapshot": TableSnapshot,
     "log": LogLine,
     "mark": MarkMade,
     "fault": FaultFired,
+    "wire": WireChanged,
     "link": LinkCount,
     "capture": CaptureCount,
     "problem": Problem,
     "timing": Timing,
 }
+PARTS: dict[str, type[Any]] = {"rows": TableRow, "made": Made}  # fields that hold values of their own
+LISTS = frozenset({"lacks", "round", "settings", "qdiscs"})
 _NAMES = {record: name for name, record in RECORDS.items()}
 
 
@@ -243,8 +304,9 @@ def dump_records(records: Iterable[Record]) -> str:
 
 def _plain(record: Record) -> dict[str, Any]:
     values = {spec.name: getattr(record, spec.name) for spec in fields(record)}
-    if isinstance(record, TableSnapshot):
-        values["rows"] = [{spec.name: getattr(row, spec.name) for spec in fields(TableRow)} for row in record.rows]
+    for name, part in PARTS.items():
+        if name in values:
+            values[name] = [{spec.name: getattr(one, spec.name) for spec in fields(part)} for one in values[name]]
     return {"type": _NAMES[type(record)], **values}
 
 
@@ -264,10 +326,11 @@ def load_records(text: str) -> tuple[Record, ...]:
 
 def _record(values: dict[str, Any]) -> Record:
     kind = RECORDS[values.pop("type")]
-    if kind is TableSnapshot:
-        values["rows"] = tuple(TableRow(**row) for row in values["rows"])
-    if "round" in values:
-        values["round"] = tuple(values["round"])
+    for name, part in PARTS.items():
+        if name in values:
+            values[name] = tuple(part(**one) for one in values[name])
+    for name in LISTS & values.keys():
+        values[name] = tuple(values[name])
     return kind(**values)
 
 

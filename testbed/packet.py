@@ -84,3 +84,4 @@ class Packet:
     ttl: int = 0
     ecn: int = 0  # RFC 3168: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE
     icmp: tuple[int, int] | None = None  # (type, code) of an ICMP packet
+    ip_checksum_ok: bool = True  # of the IPv4 header; a wrong one makes checksum_ok False too

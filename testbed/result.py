@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from testbed.agent.impairments import Impairment, to_message
 from testbed.evidence import (
     CaptureCount,
+    Counters,
     Evidence,
     HostFacts,
+    LinkCount,
     LogLine,
     Problem,
     ProgramEnd,
@@ -22,13 +25,12 @@ from testbed.evidence import (
     TableSnapshot,
     Timing,
 )
-from testbed.plan import make_plan
-from testbed.scenario.model import Impairment
 from testbed.tcp.connection import Connection, Endpoint, Finding, Flow
+from testbed.verdict.asked import addresses
 from testbed.verdict.merge import dropped, vantages
-from testbed.verdict.trips import addresses
+from testbed.verdict.odds import interval
 from testbed.verdict.value import Check, Judgement
-from testbed.verdict.wire import Traffic, measure
+from testbed.verdict.wire import Share, Traffic
 
 SCHEMA = 1
 PHASES = ("lab_up", "play", "collect", "judge", "lab_down", "total")
@@ -73,6 +75,7 @@ def _result(judgement: Judgement) -> Json:
                 "index": hit.rule,
                 "host": hit.host,
                 "packet": hit.packet,
+                "made": list(hit.made),
             }
             for hit in judgement.faults
         ],
@@ -153,7 +156,14 @@ def _flow(flow: Flow) -> Json:
 
 
 def _finding(finding: Finding) -> Json:
-    return {"rule": finding.rule, "says": finding.says, "packets": list(finding.packets), "sure": finding.sure}
+    return {
+        "rule": finding.rule,
+        "section": finding.section,
+        "kind": finding.kind.value,
+        "says": finding.says,
+        "packets": list(finding.packets),
+        "sure": finding.sure,
+    }
 
 
 def _host(evidence: Evidence, facts: HostFacts) -> Json:
@@ -176,6 +186,7 @@ def _host(evidence: Evidence, facts: HostFacts) -> Json:
             }
             for sample in mine(evidence.all(StateSample))
         ],
+        "counters": {name: n for counted in mine(evidence.all(Counters)) for name, n in counted.changed.items()},
         "snapshots": [_snapshot(table, started) for table in mine(evidence.all(TableSnapshot))],
         "logs": [{"at_ms": _since(line.time_ns, started), "line": line.line} for line in mine(evidence.all(LogLine))],
         "ends": [
@@ -211,37 +222,58 @@ def _snapshot(table: TableSnapshot, started_ns: int) -> Json:
 
 
 def _wire(judgement: Judgement) -> Json:
-    evidence = judgement.evidence
-    plan = make_plan(evidence.run.scenario, evidence.scenario)
-    return {traffic.name: _traffic(traffic) for traffic in measure(plan, judgement.trips)}
+    return {traffic.name: _traffic(traffic, judgement.evidence) for traffic in judgement.traffic}
 
 
-def _traffic(traffic: Traffic) -> Json:
-    loss = traffic.loss_percent
-    had: Json = {} if loss is None else {"loss_percent": round(loss, 3)}
-    if traffic.delays_ns:
-        had = {"delay_ms": {name: _ms(traffic.quantile_ns(part)) for name, part in QUANTILES.items()}, **had}
+def _traffic(traffic: Traffic, evidence: Evidence) -> Json:
+    told = _share(traffic.whole)
+    if len(traffic.shares) > 1:  # of one direction several things were asked: by time, or by port
+        told["shares"] = [{"phase": share.phase, **_share(share)} for share in traffic.shares]
+    count = next((one for one in evidence.all(LinkCount) if one.host == traffic.whole.destination), None)
+    if count is not None:
+        told["link"] = {
+            "taken": count.taken,
+            "delivered": count.delivered,
+            "dropped_by": {reason: number for reason, number in count.dropped_by.items() if number},
+            "qdiscs": list(count.qdiscs),
+        }
+    return told
+
+
+def _share(share: Share) -> Json:
     return {
-        "asked": _asked(traffic.asked),
-        "had": had,
-        "packets": traffic.packets,
-        "delivered": traffic.delivered,
-        "lost": traffic.lost,
-        "lost_by_fault": traffic.by_fault,
-        "never_captured": traffic.unexplained,
-        "duplicates": traffic.duplicates,
+        "asked": _asked(share.asked),
+        "had": _had(share),
+        "packets": share.packets,
+        "delivered": share.delivered,
+        "lost": share.lost,
+        "lost_by_fault": share.by_fault,
+        "lost_by_queue": share.by_queue,
+        "never_captured": share.unexplained,
+        "duplicates": share.duplicates,
+        "corrupted": share.corrupted,
     }
+
+
+def _had(share: Share) -> Json:
+    had: Json = {}
+    if share.delays_ns:
+        had["delay_ms"] = {name: _ms(share.quantile_ns(part)) for name, part in QUANTILES.items()}
+    if share.loss_percent is not None:
+        had["loss_percent"] = round(share.loss_percent, 3)
+    if (bounds := interval(share.lost_by_chance, share.chances)) is not None:
+        had["loss_interval_percent"] = [round(100 * bound, 3) for bound in bounds]
+    if share.rate_bit is not None:
+        had["rate_bit"] = round(share.rate_bit)
+    return had
 
 
 def _asked(impairment: Impairment) -> Json:
-    asked = {
-        "delay_ms": _ms(impairment.delay),
-        "jitter_ms": _ms(impairment.jitter),
-        "loss_percent": impairment.loss,
-        "duplicate_percent": impairment.duplicate,
-        "blackhole": impairment.blackhole,
-    }
-    return {name: value for name, value in asked.items() if value}
+    """In milliseconds, percent and bit per second; what was not asked for is left out."""
+    return dict(
+        (f"{name.removesuffix('_ns')}_ms", _ms(value)) if name.endswith("_ns") else (name, value)
+        for name, value in to_message(impairment).items()
+    )
 
 
 def _captures(evidence: Evidence) -> list[Json]:

@@ -17,12 +17,14 @@ from typing import Any
 
 from testbed import evidence as e
 from testbed.errors import BlindError, LabError
+from testbed.injecting import ask_silence, judge_silence, set_up, steps_for
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
+from testbed.needs import check_hosts, counters_of
 from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
-from testbed.plan import LINK, SNIFFER, LinkPlan, Plan, link_settings
+from testbed.plan import LINK, SNIFFER, HostPlan, Plan
 from testbed.stop import Stop
+from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, fault_fired, find_engine
 
-INTERFACE = "eth0"
 SNAP_LENGTH = 262144
 STATES_INTERVAL_NS = 1_000_000
 DOCKER_DNS = "127.0.0.11:"  # the engine's own resolver listens in every container; no program of a scenario's does
@@ -96,7 +98,8 @@ HANDLERS: dict[str, Callable[[str, Message], e.Record]] = {
     "state": lambda h, m: e.StateSample(h, m["time_ns"], m["socket"], m["from"], m["to"]),
     "log": lambda h, m: e.LogLine(h, m["time_ns"], m["line"]),
     "mark": lambda h, m: e.MarkMade(h, m.get("time_ns", 0), m["name"]),
-    "fault": lambda h, m: e.FaultFired(h, m["time_ns"], m["rule"], m["action"], m.get("says", "")),
+    "fault": fault_fired,
+    "wire": lambda h, m: e.WireChanged(h, m["time_ns"], m["phase"], m.get("began_ns") or m["time_ns"]),
     "problem": lambda h, m: e.Problem(h, m["says"]),
 }
 
@@ -160,7 +163,9 @@ def run_plan(
     with stop.waking(agents.wake):
         agents.open([*(host.name for host in plan.hosts), SNIFFER])
         hosts, sysctls = _greet(agents, plan, facts)
-        captures = _set_up(agents, plan, hosts)
+        check_hosts(agents, plan)
+        engine, engine_why = find_engine(agents, plan)
+        captures = _set_up(agents, plan, hosts, engine)
         _prove_hub(agents, hosts)
         clock.lap("lab_up")
         recorder.records += [_facts(host) for host in hosts.values()]
@@ -168,7 +173,13 @@ def run_plan(
         clock.lap("play")
         seen, counts = _collect(agents, plan, hosts, captures, recorder)
         clock.lap("collect")
-    run = replace(facts, sysctls=sysctls, versions={**facts.versions, **agents.lab.versions})
+    run = replace(
+        facts,
+        engine=engine,
+        engine_why=engine_why,
+        sysctls=sysctls,
+        versions={**facts.versions, **agents.lab.versions},
+    )
     return e.Evidence(plan.scenario, (run, *recorder.records, *counts), seen)
 
 
@@ -191,24 +202,20 @@ def _greet(agents: Agents, plan: Plan, facts: e.RunFacts) -> tuple[dict[str, Hos
     return hosts, {str(name): str(value) for name, value in first.get("sysctls", {}).items()}
 
 
-def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host]) -> tuple[Vantage, ...]:
+def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) -> tuple[Vantage, ...]:
     """Offloads off, neighbours known, links impaired, captures running; gives where."""
     tickets = []
     for host in hosts.values():
         neighbours = [{"address": peer.address, "mac": peer.mac} for peer in hosts.values() if peer is not host]
         tickets.append(agents.ask(host.name, "prepare", interface=INTERFACE, neighbours=neighbours))
-    addresses = {host.name: host.address for host in hosts.values()}
-    for link in plan.links:
-        settings = link_settings(link, plan, addresses)
-        families = [plan.scenario.family]
-        tickets.append(
-            agents.ask(link.host, "wire.apply", interface=INTERFACE, address_families=families, link=settings)
-        )
+    tickets += apply_links(agents, plan, {host.name: host.address for host in hosts.values()}, engine)
+    tickets += set_up(agents, plan, hosts)
     captures = (*_vantages(plan),)
     for vantage in captures:
         how = {"name": vantage.name, "interface": vantage.interface, "promiscuous": vantage.host == SNIFFER}
         tickets.append(agents.ask(vantage.host, "capture.start", snap_length=SNAP_LENGTH, **how))
     tickets += [agents.ask(host.name, "states.start", interval_ns=STATES_INTERVAL_NS) for host in plan.hosts]
+    tickets += [agents.ask(host.name, "counters.start") for host in plan.hosts]
     agents.wait(tickets)
     return captures
 
@@ -237,12 +244,15 @@ def _send_canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> lis
 
 
 def _canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> bool:
-    """Send a unicast frame around the hosts; whether the sniffer has heard every one."""
-    tickets = _send_canaries(agents, hosts, label)
-    for source, _ in _ring(hosts):
-        wanted = {"name": e.WIRE, "token": f"{label} {source.name}", "timeout_ns": CANARY_TIMEOUT_NS}
-        tickets.append(agents.ask(SNIFFER, "canary.wait", **wanted))
-    return all(answer.get("heard", True) for answer in agents.wait(tickets))
+    """Send a unicast frame around the hosts; whether the sniffer has heard every one.
+
+    A host whose interface a step has taken down sends none; some host must.
+    """
+    sent = agents.wait(_send_canaries(agents, hosts, label))
+    sources = [source.name for (source, _), answer in zip(_ring(hosts), sent, strict=True) if answer.get("sent", True)]
+    wanted = {"name": e.WIRE, "timeout_ns": CANARY_TIMEOUT_NS}
+    tickets = [agents.ask(SNIFFER, "canary.wait", token=f"{label} {source}", **wanted) for source in sources]
+    return bool(sources) and all(answer.get("heard", True) for answer in agents.wait(tickets))
 
 
 def _prove_hub(agents: Agents, hosts: Mapping[str, Host]) -> None:
@@ -281,11 +291,12 @@ def _play(
     encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
     scenario = plan.scenario
     players = [host for host in plan.hosts if host.steps]
+    timeline = Timeline(agents, plan)
     tickets = [
         agents.ask(
             host.name,
             "play",
-            steps=host.steps,
+            steps=steps_for(host, hosts),
             addresses=addresses,
             host=host.name,
             family=scenario.family,
@@ -295,8 +306,9 @@ def _play(
         for host in players
     ]
     try:
+        timeline.begin()
         agents.wait(tickets)
-        ended = agents.run_until(lambda: bool(agents.lost) or recorder.ended >= {p.name for p in players}, timeout_s)
+        ended = timeline.run_until(lambda: bool(agents.lost) or recorder.ended >= {p.name for p in players}, timeout_s)
         if not ended:
             still = ", ".join(_standing(p.name, recorder) for p in players if p.name not in recorder.ended)
             recorder.problem("play", f"the play did not end within {timeout_s:g} s: {still}")
@@ -336,16 +348,39 @@ def _collect(
     stopped = [(v.name, agents.ask(v.host, "capture.stop", name=v.name)) for v in vantages]
     stopped += [(host.name, agents.ask(host.name, "states.stop")) for host in living]
     stopped += [(link.host, agents.ask(link.host, "wire.read")) for link in links]
+    silence = ask_silence(agents, plan)
+    counted = [(host.name, agents.ask(host.name, "counters.stop", names=counters_of(plan, host))) for host in living]
     answers = agents.gather(ticket for _, ticket in stopped)
     for (where, _), answer in zip(stopped, answers, strict=True):
         if isinstance(answer, LabError):
             recorder.problem(where, answer.message)
     seen, counts = _fetch(agents, list(zip(vantages, answers, strict=False)), recorder)
     for link, answer in zip(links, answers[len(vantages) + len(living) :], strict=True):
-        _count_link(link, answer, counts, recorder)
+        if not isinstance(answer, LabError):
+            counts.append(count_link(link.host, answer, recorder.problem))
+    counts += _samplings(living, answers[len(vantages) :])
+    judge_silence(silence, agents.gather(ticket for _, ticket in silence), recorder.problem)
+    counts += _counters(counted, agents.gather(ticket for _, ticket in counted), recorder)
     held = {r.host for r in recorder.records if isinstance(r, e.ProgramEnd) and r.held}
     agents.gather([agents.ask(name, "release") for name in sorted(held - set(agents.lost))])
     return {vantage: seen[vantage] for vantage in sorted(seen)}, counts
+
+
+def _samplings(hosts: Iterable[HostPlan], answers: Iterable[Message | LabError]) -> Iterator[e.Sampling]:
+    for host, answer in zip(hosts, answers, strict=False):
+        if not isinstance(answer, LabError) and "last_ns" in answer:
+            yield e.Sampling(host.name, answer["samples"], answer["longest_gap_ns"], answer["last_ns"])
+
+
+def _counters(
+    asked: Iterable[tuple[str, Ticket]], answers: Iterable[Message | LabError], recorder: Recorder
+) -> Iterator[e.Counters]:
+    for (host, _), answer in zip(asked, answers, strict=True):
+        if isinstance(answer, LabError):
+            recorder.problem(host, answer.message)
+        else:
+            changed = dict(sorted((answer.get("changed") or {}).items()))
+            yield e.Counters(host, changed, tuple(answer.get("lacks") or ()))
 
 
 def _prove_end(agents: Agents, hosts: Mapping[str, Host], recorder: Recorder) -> None:
@@ -374,15 +409,6 @@ def _fetch(
             )
         counts.append(e.CaptureCount(vantage.name, vantage.host, vantage.interface, packets, dropped))
     return seen, counts
-
-
-def _count_link(link: LinkPlan, answer: Message | LabError, counts: list[e.Record], recorder: Recorder) -> None:
-    if isinstance(answer, LabError):
-        return
-    if not answer.get("up"):
-        recorder.problem(link.host, f"the impaired link of {link.host} was down at the end")
-    asked = {name: impairment.model_dump(mode="json") for name, impairment in link.sources.items()}
-    counts.append(e.LinkCount(link.host, asked, answer["in"], answer["out"], answer["dropped"], answer["duplicated"]))
 
 
 def early_packets(frames: Iterable[Frame]) -> int:

@@ -31,9 +31,11 @@ from testbed.files import (
     save_outputs,
     write_lab_file,
 )
+from testbed.injecting import injects
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
 from testbed.lab.warm import Likeness, StandingLab, WarmLabs
+from testbed.needs import check_kernel
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
 from testbed.run import Clock, run_plan
@@ -101,6 +103,7 @@ def resolve(located: Located, options: Options) -> Scenario:
         return located.scenario
     data = dump_scenario(located.scenario)
     data |= changes
+    data.pop("matrix", None)  # this is one point of it
     for path, text in options.settings:
         _set(data, path, text)
     return _validated(data)
@@ -109,7 +112,8 @@ def resolve(located: Located, options: Options) -> Scenario:
 def _set(data: dict[str, Any], path: str, text: str) -> None:
     import yaml
 
-    *parents, last = path.split(".")
+    before, inside, name = path.partition("sysctls.")  # whose names have dots of their own
+    *parents, last = [*before.split(".")[:-1], "sysctls", name] if inside and name else path.split(".")
     place: Any = data
     try:
         for part in parents:
@@ -189,6 +193,7 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
             "--keep needs --backend compose: a lab of network namespaces lives as long as the command that made it"
         )
     say(f"backend {backend}: {why}")
+    check_kernel(plan, backend)
     folder = make_run_folder(options.out, run_id, job.folder_name)
     lab_id = f"{run_id}-{job.folder_name}"
     facts = _facts(plan, located, lab_id, backend, why)
@@ -205,7 +210,7 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
 def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say, warm: WarmLabs | None) -> StandingLab:
     """A lab of the plan's shape, warm or fresh; its lab.yaml is in the folder."""
     stop.check()
-    threading.Thread(target=_preload, daemon=True, name="preload").start()
+    threading.Thread(target=_preload, args=(plan,), daemon=True, name="preload").start()
     shape = lab_shape(plan, facts.run_id)
     likeness = Likeness.of(facts.backend, shape)
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
@@ -288,9 +293,10 @@ class Closing:
         return self._took_ms, self._error
 
 
-def _preload() -> None:
-    """Import what is needed once the lab has been played; while a lab comes up this process has nothing to do."""
-    for name in ("testbed.outputs", "testbed.report.text"):
+def _preload(plan: Plan) -> None:
+    """Import what is needed once the lab is up; while it comes up this process has nothing to do."""
+    crafting = ("testbed.craft",) if any(injects(host.steps) for host in plan.hosts) else ()
+    for name in (*crafting, "testbed.outputs", "testbed.report.text"):
         importlib.import_module(name)
 
 
@@ -344,7 +350,7 @@ def _facts(plan: Plan, located: Located, lab_id: str, backend: str, why: str) ->
         backend=backend,
         backend_why=why,
         engine=plan.engine,
-        engine_why=plan.engine_why,
+        engine_why="",  # known once the hosts have been asked
         family=scenario.family,
         seed=scenario.seed,
         started_ns=time.time_ns(),

@@ -1,122 +1,204 @@
 """Running scenarios: one or many, several at a time, with signals heard and nothing left behind.
 
-Runs go on in threads; the main thread waits and hears Ctrl-C and SIGTERM. A lab that breaks costs that scenario only.
+Runs go on in threads; the main thread waits and hears Ctrl-C and SIGTERM. A lab that breaks costs that scenario only,
+and so does a mistake of ours. Which scenarios, in what order and how many at a time is decided before (testbed/suites).
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from types import FrameType
 
-from testbed.errors import Interrupted, TestbedError, UsageError
-from testbed.files import find_scenario, load_scenario, scenario_files
-from testbed.lab.warm import WarmLabs
+from testbed.errors import Interrupted, NotApplicable, TestbedError
+from testbed.lab.warm import MOST_IDLE, WarmLabs
+from testbed.report.cases import Case, case_of, error_reasons
 from testbed.session import Done, Job, Options, run_scenario
 from testbed.stop import Stop
+from testbed.suites.again import again
+from testbed.suites.choose import Turn, seeded
+from testbed.verdict.value import Outcome
 
 EXIT_CODES = {"passed": 0, "failed": 1, "unknown": 3}  # by the verdict
 INTERRUPTED = 130
 # A failed check is certain, so it outweighs a run of which nothing is known; a wrong file outweighs both.
 WORST_FIRST = (INTERRUPTED, 2, 1, 3, 0)
+NOT_APPLICABLE = "not applicable: "  # how the reason begins why such a scenario was not run
+MAY_BE_TRIED_AGAIN = frozenset({EXIT_CODES["failed"], EXIT_CODES["unknown"]})
+
+Say = Callable[[Turn, str], None]
+
+
+class Crash(TestbedError):
+    """A mistake of ours in one run of many; carries the traceback."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.trace = "".join(traceback.format_exception(error))
+        super().__init__(
+            f"a mistake in the testbed itself, not in your scenario: {type(error).__name__}: {error}",
+            remedy="please report it, with the traceback",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a suite is run: so many at a time, so many labs that wait for another run, so many tries more."""
+
+    jobs: int = 1
+    idle: int = MOST_IDLE
+    retries: int = 0
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one job ended: with a verdict, or with the error that kept it from one."""
+    """How one turn ended: as a case, and where it was alone with the whole verdict, or what kept it from one."""
 
-    job: Job
+    turn: Turn
+    case: Case
     done: Done | None = None
     error: TestbedError | None = None
 
+
+@dataclass(slots=True)
+class Ended:
+    """How a suite ended: its exit code, the worst of all; `why` not all turns were run, where that is so."""
+
+    codes: set[int] = field(default_factory=lambda: {0})
+    why: str = ""
+
     @property
     def exit_code(self) -> int:
-        """The exit code of this job alone."""
-        if self.done is not None:
-            return EXIT_CODES[self.done.judgement.verdict]
-        return self.error.exit_code if self.error else 3
+        """The worst."""
+        return next(code for code in WORST_FIRST if code in self.codes)
 
 
-def choose_jobs(names: Sequence[str], everything: bool, tag: str | None, repeat: int) -> tuple[Job, ...]:
-    """The jobs that a command line asks for. Raises UsageError where it asks for none."""
-    paths = [find_scenario(name) for name in names]
-    if everything or tag:
-        paths += [path for path in scenario_files() if everything or tag in load_scenario(path).scenario.tags]
-    if not paths:
-        what = f"no scenario has the tag {tag!r}" if tag else "no scenario is named"
-        raise UsageError(what, remedy="name some, or use --all or --tag; `testbed list` shows them")
-    unique = tuple(dict.fromkeys(paths))
-    numbers = range(1, repeat + 1)
-    return tuple(Job(path, _folder_name(path, number, unique)) for path in unique for number in numbers)
-
-
-def _folder_name(path: Path, number: int, paths: Sequence[Path]) -> str:
-    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in path.stem.lower())
-    twins = [other for other in paths if other.stem.lower() == path.stem.lower()]
-    name = stem if twins[0] == path else f"{stem}.{twins.index(path) + 1}".replace(".", "-")
-    return name if number == 1 else f"{name}-{number}"
-
-
-def run_jobs(
-    jobs: Sequence[Job],
+def run_suite(
+    turns: Sequence[Turn],
     options: Options,
     run_id: str,
-    workers: int,
-    say: Callable[[Job, str], None],
+    policy: Policy,
+    say: Say,
     finished: Callable[[Result], None],
-) -> int:
-    """Run the jobs, tell of each as it ends, and give the exit code of all: the worst.
+) -> Ended:
+    """Run all, tell of each as it ends, and say how it went.
 
-    Several jobs may use the same labs, unless fresh ones are asked for or each is to be kept.
+    Several runs may use the same labs, unless fresh ones are asked for or each is to be kept.
     """
-    stop = Stop()
-    codes = {0}
-    warm = WarmLabs(stop) if len(jobs) > 1 and not options.fresh and not options.keep else None
+    stop, ended = Stop(), Ended()
+    several = len(turns) > 1 or policy.retries > 0
+    warm = WarmLabs(stop, policy.idle) if several and not options.fresh and not options.keep else None
+    runner = Runner(options, run_id, policy, stop, say, warm, alone=len(turns) == 1)
     with (
-        _signals(stop, lambda words: say(jobs[0], words)),
-        _closed(warm, codes, lambda words: say(jobs[-1], words)),
-        ThreadPoolExecutor(max_workers=workers) as pool,
+        _signals(stop, lambda words: say(turns[0], words)),
+        _closed(warm, ended.codes, lambda words: say(turns[-1], words)),
+        ThreadPoolExecutor(max_workers=policy.jobs) as pool,
     ):
-        waiting = iter(jobs)
-        running: set[Future[Result]] = set()
-        for job in waiting:
-            running.add(pool.submit(_run, job, options, run_id, stop, say, warm))
-            if len(running) >= workers:
-                running = _await_one(running, finished, codes)
-            if stop.reason is not None:
+        running: dict[Future[Result], Turn] = {}
+        for turn in turns:
+            running[pool.submit(runner, turn)] = turn
+            if len(running) >= policy.jobs:
+                _await_one(running, finished, ended, runner)
+            if stop.reason is not None or ended.why:
                 break
         while running:
-            running = _await_one(running, finished, codes)
+            _await_one(running, finished, ended, runner)
     if stop.reason is not None:
-        codes.add(INTERRUPTED)
-    return next(code for code in WORST_FIRST if code in codes)
+        ended.codes.add(INTERRUPTED)
+        ended.why = f"interrupted by {stop.reason}"
+    return ended
 
 
 def _await_one(
-    running: set[Future[Result]], finished: Callable[[Result], None], codes: set[int]
-) -> set[Future[Result]]:
-    done, rest = wait(running, return_when=FIRST_COMPLETED)
+    running: dict[Future[Result], Turn], finished: Callable[[Result], None], ended: Ended, runner: Runner
+) -> None:
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
-        result = future.result()
-        codes.add(result.exit_code)
-        if not isinstance(result.error, Interrupted):
-            finished(result)
-    return rest
+        turn = running.pop(future)
+        result = _result(future, turn, runner)
+        ended.codes.add(result.case.exit_code)
+        if isinstance(result.error, Interrupted):
+            continue
+        finished(result)
+        if runner.policy.fail_fast and result.case.exit_code and not ended.why:
+            ended.why = f"--fail-fast, after {result.case.name}"
 
 
-def _run(
-    job: Job, options: Options, run_id: str, stop: Stop, say: Callable[[Job, str], None], warm: WarmLabs | None
-) -> Result:
-    try:
-        return Result(job, done=run_scenario(job, options, run_id, stop, lambda words: say(job, words), warm))
-    except TestbedError as error:
-        return Result(job, error=error)
+def _result(future: Future[Result], turn: Turn, runner: Runner) -> Result:
+    """What a turn gave. A mistake of ours costs that turn only; where there is no other it is raised."""
+    error = future.exception()
+    if error is None or runner.alone or not isinstance(error, Exception):
+        return future.result()
+    crash = Crash(error)
+    return Result(turn, _broken(turn, crash, runner.options, 0.0), error=crash)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs one turn, in a thread of the suite."""
+
+    options: Options
+    run_id: str
+    policy: Policy
+    stop: Stop
+    say: Say
+    warm: WarmLabs | None
+    alone: bool
+
+    def __call__(self, turn: Turn) -> Result:
+        """Run it; again where it did not pass, as often as asked for."""
+        earlier: list[Case] = []
+        while True:
+            result = self._once(turn, len(earlier))
+            if result.case.exit_code not in MAY_BE_TRIED_AGAIN or len(earlier) >= self.policy.retries:
+                return replace(result, case=replace(result.case, earlier=tuple(earlier)))
+            earlier.append(result.case)
+            self.say(turn, f"{result.case.verdict}: tried again ({len(earlier)} of {self.policy.retries})")
+
+    def _once(self, turn: Turn, tries: int) -> Result:
+        job = turn.job if not tries else Job(turn.job.path, f"{turn.job.folder_name}-retry-{tries}")
+        options = self.options
+        begun = time.monotonic()
+        try:
+            options = seeded(options, turn)
+            done = run_scenario(job, options, self.run_id, self.stop, lambda words: self.say(turn, words), self.warm)
+        except TestbedError as error:
+            return Result(turn, _broken(turn, error, options, time.monotonic() - begun), error=error)
+        run = done.judgement.evidence.run
+        case = case_of(
+            turn.job.folder_name,
+            done.judgement,
+            folder=str(done.folder),
+            again=again(job, replace(options, seed=run.seed, family=run.family, backend=run.backend)),
+            seconds=time.monotonic() - begun,
+            exit_code=EXIT_CODES[done.judgement.verdict],
+        )
+        return Result(turn, case, done=done if self.alone else None)
+
+
+def _broken(turn: Turn, error: TestbedError, options: Options, seconds: float) -> Case:
+    """A turn that came to no verdict; one that is not applicable was not run, which is no bad news."""
+    file = str(turn.job.path)
+    not_applicable = error.why if isinstance(error, NotApplicable) else ""
+    return Case(
+        name=turn.job.folder_name,
+        scenario=turn.job.name,
+        file=file,
+        verdict=Outcome.UNKNOWN,
+        reasons=error_reasons(error, file),
+        seconds=seconds,
+        seed=options.seed,
+        again=again(turn.job, options),
+        exit_code=0 if not_applicable else error.exit_code,
+        not_run=f"{NOT_APPLICABLE}{not_applicable}" if not_applicable else "",
+    )
 
 
 @contextmanager

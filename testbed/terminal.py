@@ -63,13 +63,17 @@ def print_error(error: TestbedError) -> None:
 class Progress:
     """One line that changes where standard error is a terminal, else a line for each change.
 
-    With `many` runs, what is not shown on a terminal is said once for all of them: the results tell of each.
+    With several runs (`total`), the line says how many are done and what each that goes on is doing; what is not shown
+    on a terminal is said once for all of them, since the results tell of each.
     """
 
-    def __init__(self, quiet: bool = False, many: bool = False) -> None:
+    def __init__(self, quiet: bool = False, total: int = 1) -> None:
         self._live = sys.stderr.isatty()
         self._quiet = quiet
-        self._many = many
+        self._total = total
+        self._done = 0
+        self._troubles = 0
+        self._doing: dict[str, str] = {}
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
@@ -78,14 +82,30 @@ class Progress:
         if self._quiet:
             return
         with self._lock:
+            self._doing[name] = words
             if self._live:
-                sys.stderr.write(f"{CLEAR_LINE}{name}: {words[: width() - len(name) - 3]}")
-            elif not self._many:
+                sys.stderr.write(f"{CLEAR_LINE}{self._line(name, words)[: width() - 1]}")
+            elif self._total == 1:
                 sys.stderr.write(f"{name}: {words}\n")
             elif words not in self._said:
                 self._said.add(words)
                 sys.stderr.write(f"{words}\n")
             sys.stderr.flush()
+
+    def _line(self, name: str, words: str) -> str:
+        if self._total == 1:
+            return f"{name}: {words}"
+        troubles = f", {self._troubles} not passed" if self._troubles else ""
+        others = [other for other in self._doing if other != name]
+        beside = f"; beside it {', '.join(others)}" if others else ""
+        return f"[{self._done}/{self._total} done{troubles}] {name}: {words}{beside}"
+
+    def ended(self, name: str, *, passed: bool) -> None:
+        """A run has come to its end."""
+        with self._lock:
+            self._doing.pop(name, None)
+            self._done += 1
+            self._troubles += not passed
 
     def clear(self) -> None:
         """Make room for results."""

@@ -164,7 +164,9 @@ class Recorder:
     def _tell_trouble(self) -> None:
         number = self.ear.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it also clears it
         if number:
-            self.parent.tell(child.problem(f"capture {self.name}: {os.strerror(number)}"))
+            # An interface that is down, and still there, is heard again when it is up (packet(7)).
+            down = number == errno.ENETDOWN and self.ear.is_bound()
+            self.parent.tell({**child.problem(f"capture {self.name}: {os.strerror(number)}"), "down": down})
 
 
 class Writer:

@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import starmap
 
 from testbed.agent.loop import Bye, Loop, Output, UsageError
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from testbed.agent.capture import Capture
+    from testbed.agent.hush import Hush
+    from testbed.agent.inject import Ear
     from testbed.agent.loop import Answer, Message, Slow
     from testbed.agent.player import Player
     from testbed.agent.states import Sampler
+    from testbed.agent.updown import Kept
     from testbed.agent.wire import Wire
 
 SETTLING_S = 0.005
+INTERFACE = "eth0"  # of every host
 NUMBER, TEXT, FLAG, LIST, OBJECT = int, str, bool, list, dict
 
 
@@ -40,10 +45,15 @@ class Agent:
         self._directory: str | None = None
         self._captures: dict[str, Capture] = {}
         self._heard: dict[str, set[str]] = {}  # capture's name -> tokens of the canaries it has seen
+        self._excused: list[str] = []  # a capture's name for each time that we took its interface down
         self._wires: dict[str, Wire] = {}
+        self._down: dict[str, Kept] = {}  # interfaces that we took down
+        self._hush: Hush | None = None
+        self._ear: Ear | None = None  # of the next program that injects
         self._sampler: Sampler | None = None
         self._players: list[Player] = []
         self._marks: dict[str, Any] = {}
+        self._counted: dict[str, int] | None = None
 
     def readers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         """The descriptors to watch, and what reads each."""
@@ -90,11 +100,13 @@ class Agent:
         return {}
 
     def send_canary(self, request: Message) -> Answer:
-        """A frame that a capture will know."""
+        """A frame that a capture will know; none from an interface that was taken down."""
         from testbed.agent.canary import send_canary
 
+        if request["interface"] in self._down:
+            return {"sent": False}
         send_canary(request["interface"], request["to"], request["token"])
-        return {}
+        return {"sent": True}
 
     def wait_canary(self, request: Message) -> Slow:
         """Whether a capture has seen a canary, as soon as it has."""
@@ -140,6 +152,32 @@ class Agent:
         self._wires[interface] = wire.apply(interface, request["address_families"], request["link"])
         return self._wires[interface].answer
 
+    def begin_wire(self, request: Message) -> Answer:
+        """The timeline of what is impaired counts from here."""
+        if not self._wires:
+            raise UsageError("wire.begin: no wire is applied to any interface")
+        for wire in self._wires.values():
+            wire.begin(request["start_ns"])
+        return {}
+
+    def probe_wire(self, _: Message) -> Answer:
+        """What this host has for a wire."""
+        from testbed.agent.probe import probe
+
+        return probe()
+
+    def set_link(self, request: Message) -> Answer:
+        """Takes an interface down, or up with all that hung on it."""
+        from testbed.agent import updown
+
+        interface, up = request["interface"], request["up"]
+        if up:
+            updown.bring_up(interface, self._down.pop(interface, None))
+        elif interface not in self._down:
+            self._excused += [name for name, capture in self._captures.items() if capture.interface == interface]
+            self._down[interface] = updown.take_down(interface)
+        return {"up": up}
+
     def read_wire(self, request: Message) -> Answer:
         """How the impairment stands."""
         interface = request.get("interface") or next(iter(self._wires), None)
@@ -148,6 +186,52 @@ class Agent:
         answer = self._wires[interface].read()
         self._tell_of(self._wires[interface])  # no fault that fired is told behind the count of them
         return answer
+
+    def keep_silent(self, request: Message) -> Answer:
+        """Nothing that the kernel would say by itself leaves the interface from now on."""
+        from testbed.agent import hush
+
+        if self._hush:
+            raise UsageError("hush.apply: the kernel is silent already")
+        self._hush = hush.apply(request["interface"])
+        return {}
+
+    def start_counters(self, _: Message) -> Answer:
+        """Counters count from now on."""
+        from testbed.agent.counters import read_counters
+
+        self._counted = read_counters()
+        return {}
+
+    def stop_counters(self, request: Message) -> Answer:
+        """What has been counted since, and which of the names asked for this kernel does not have."""
+        from testbed.agent.counters import differences, read_counters
+
+        if self._counted is None:
+            raise UsageError("counters.stop: counters.start was not asked before")
+        before, after, self._counted = self._counted, read_counters(), None
+        lacks = [name for name in request.get("names") or [] if name not in after]
+        return {"changed": differences(before, after), "lacks": lacks}
+
+    def try_abilities(self, request: Message) -> Answer:
+        """What this host's kernel can be tried for."""
+        from testbed.agent.abilities import try_each
+
+        return {"lacks": try_each(request["abilities"])}
+
+    def read_silence(self, _: Message) -> Answer:
+        """Whether the kernel is still kept silent."""
+        if not self._hush:
+            raise UsageError("hush.read: nothing keeps the kernel silent")
+        return self._hush.read()
+
+    def open_ear(self, request: Message) -> Answer:
+        """Hears the wire from now on, for a program that injects frames."""
+        from testbed.agent.inject import Ear
+
+        self._close_ear()
+        self._ear = Ear(request["interface"], request["hosts"])
+        return {}
 
     def start_states(self, request: Message) -> Answer:
         """Samples the kernel's socket table from now on."""
@@ -174,14 +258,17 @@ class Agent:
     def play(self, request: Message) -> Answer:
         """Plays a program in a process of its own."""
         from testbed.agent.player import FAMILIES, Player
-        from testbed.agent.steps import fault
+        from testbed.agent.steps import fault, injects
 
         wrong = fault(request["steps"])
         if wrong:
             raise UsageError(f"play: {wrong}")
         if request["family"] not in FAMILIES:
             raise UsageError(f"play: family is {request['family']!r}; it is {' or '.join(FAMILIES)}")
-        self._players.append(Player(request, self._marks))
+        if injects(request["steps"]) and not self._ear:
+            raise UsageError("play: the program injects frames, and inject.open was not asked before")
+        self._players.append(Player(request, self._marks, self._ear))
+        self._close_ear()  # it is the program's now
         return {}
 
     def mark(self, request: Message) -> Answer:
@@ -214,32 +301,40 @@ class Agent:
         """Ends everything, and whether the host is then as it was before."""
         from testbed.agent.reset import make_clean
 
-        self.close()
-        left = make_clean()
+        left = [*self.close(), *make_clean()]
         return {"clean": not left, "left": left}
 
     def bye(self, _: Message) -> Answer:
         """Ends the agent."""
         raise Bye
 
-    def close(self) -> None:
-        """Ends everything that was begun, in reverse, and forgets it."""
+    def close(self) -> list[str]:
+        """Ends everything that was begun, in reverse, and forgets it; what could not be ended, in words."""
         for player in self._players:
             player.kill()
         if self._sampler:
             self._sampler.kill()
         for capture in self._captures.values():
             capture.kill()
-        for wire in self._wires.values():
-            _close_wire(wire)
-        for begun in (self._players, self._captures, self._wires, self._heard, self._marks):
+        self._close_ear()
+        hushed, self._hush = [self._hush] if self._hush else [], None
+        left = [*map(_close_wire, hushed)]  # first: it hangs on the wire's qdisc
+        left += [*map(_close_wire, self._wires.values()), *starmap(_bring_up, self._down.items())]
+        begun_all = (self._players, self._captures, self._wires, self._down, self._heard, self._excused, self._marks)
+        for begun in begun_all:
             begun.clear()
-        self._sampler = None
+        self._sampler = self._counted = None
         if self._directory:
             for entry in list(os.scandir(self._directory)):
                 os.unlink(entry.path)  # noqa: PTH108 (pathlib is slow to load)
             os.rmdir(self._directory)  # noqa: PTH106
         self._directory = None
+        return [says for says in left if says]
+
+    def _close_ear(self) -> None:
+        if self._ear:
+            self._ear.close()
+        self._ear = None
 
     def _own_directory(self) -> str:
         if self._directory is None:
@@ -257,6 +352,8 @@ class Agent:
         for event in self._captures[name].read_events():
             if event.get("event") == "canary":
                 self._heard[name].add(event["token"])
+            elif event.pop("down", False) and name in self._excused:
+                self._excused.remove(name)
             else:
                 self._tell(event)
 
@@ -265,6 +362,9 @@ class Agent:
             if event.get("player") == "held":
                 player.held = True
                 self._tell_played(None, None, held=True)
+                continue
+            if event.get("player") == "link":
+                player.relay({"do": "mark", "name": event["name"], "value": self._switch(event)})
                 continue
             if event["event"] == "mark":
                 self._put_mark(event["name"], event["value"], made_by=player)
@@ -276,6 +376,16 @@ class Agent:
                 self._tell({"event": "problem", "says": f"a program that held its sockets has ended by {ended_by}"})
             else:
                 self._tell_played(code, ended_by)
+
+    def _switch(self, wanted: Message) -> str:
+        """Sets the interface up or down for a program, and destroys sockets; why it could not, if it could not."""
+        from testbed.agent.reset import destroy_all
+
+        try:
+            self.set_link({"interface": INTERFACE, "up": wanted["up"]})
+            return destroy_all() if wanted["destroy"] else ""
+        except OSError as trouble:
+            return str(trouble)
 
     def _tell_played(self, code: int | None, ended_by: str | None, held: bool = False) -> None:
         event = {"event": "played", "exit": code, "signal": ended_by, "held": held, "time_ns": time.time_ns()}
@@ -310,7 +420,16 @@ REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, t
     "capture.stop": (Agent.stop_capture, {"name": TEXT}),
     "fetch": (Agent.fetch, {"path": TEXT, "chunk": NUMBER}),
     "wire.apply": (Agent.apply_wire, {"interface": TEXT, "address_families": LIST, "link": OBJECT}),
+    "wire.begin": (Agent.begin_wire, {"start_ns": NUMBER}),
     "wire.read": (Agent.read_wire, {}),
+    "wire.probe": (Agent.probe_wire, {}),
+    "link.set": (Agent.set_link, {"interface": TEXT, "up": FLAG}),
+    "hush.apply": (Agent.keep_silent, {"interface": TEXT}),
+    "hush.read": (Agent.read_silence, {}),
+    "inject.open": (Agent.open_ear, {"interface": TEXT, "hosts": OBJECT}),
+    "counters.start": (Agent.start_counters, {}),
+    "counters.stop": (Agent.stop_counters, {}),
+    "abilities": (Agent.try_abilities, {"abilities": LIST}),
     "states.start": (Agent.start_states, {"interval_ns": NUMBER}),
     "states.stop": (Agent.stop_states, {}),
     "play": (Agent.play, {"steps": LIST, "addresses": OBJECT, "host": TEXT, "family": TEXT}),
@@ -336,7 +455,7 @@ def main() -> int:
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        agent.close()
+        sys.stderr.writelines(f"{says}\n" for says in agent.close())  # all that is left to tell it
     with suppress(Bye):
         output.finish()
     os.set_blocking(1, True)
@@ -357,16 +476,31 @@ def _function(request: Any) -> Callable[[Agent, Message], Answer | Slow]:
     return function
 
 
-def _close_wire(wire: Wire) -> None:
+def _close_wire(wire: Wire | Hush) -> str:
+    """Closes it; what stayed, in words."""
     try:
         wire.close()
     except OSError as trouble:
-        from socket import if_nameindex
+        # An interface that is gone took its filters along (a veth goes with its peer's namespace).
+        return str(trouble) if _is_there(wire.interface) else ""
+    return ""
 
-        # An interface that is gone took its filters along (a veth goes with its peer's namespace). Else the others must
-        # be closed too, and standard error is all that is left to tell it.
-        if any(name == wire.interface for _, name in if_nameindex()):
-            sys.stderr.write(f"{trouble}\n")
+
+def _bring_up(interface: str, kept: Kept) -> str:
+    """Brings an interface up that was taken down; what went wrong, in words."""
+    from testbed.agent import updown
+
+    try:
+        updown.bring_up(interface, kept)
+    except OSError as trouble:
+        return f"{interface} was taken down and could not be brought up: {trouble}" if _is_there(interface) else ""
+    return ""
+
+
+def _is_there(interface: str) -> bool:
+    from socket import if_nameindex
+
+    return any(name == interface for _, name in if_nameindex())
 
 
 def _leave(*_: object) -> None:

@@ -79,11 +79,14 @@ def pack(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
+def unpack(address: bytes) -> str:
+    """An address as people write it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
 def endpoint(address: bytes, port: int) -> str:
     """`198.18.0.2:80` or `[fd00::2]:80`."""
-    if len(address) == 4:
-        return f"{socket.inet_ntop(socket.AF_INET, address)}:{port}"
-    return f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
+    return f"{unpack(address)}:{port}" if len(address) == 4 else f"[{unpack(address)}]:{port}"
 
 
 def _ipv4(frame: bytes) -> Segment:

@@ -26,6 +26,7 @@ NUMBERS = {
     "TCP_THIN_LINEAR_TIMEOUTS": 16,
     "TCP_THIN_DUPACK": 17,
     "TCP_REPAIR": 19,
+    "TCP_MD5SIG": 14,
     "TCP_TIMESTAMP": 24,
     "TCP_SAVE_SYN": 27,
     "TCP_FASTOPEN_CONNECT": 30,
@@ -48,10 +49,14 @@ NUMBERS = {
     "UDP_GRO": 104,
 }
 PACKED = {  # options that are no int: how the number is packed
-    "SO_LINGER": lambda seconds: struct.pack("@ii", 1, seconds),
+    "SO_LINGER": lambda seconds: struct.pack("@ii", seconds is not False, seconds),
     "SO_RCVTIMEO": lambda seconds: struct.pack("@ll", seconds, 0),
     "SO_SNDTIMEO": lambda seconds: struct.pack("@ll", seconds, 0),
 }
+
+
+MD5 = struct.Struct("@128sBBHi80s")  # tcp_md5sig: address, flags, prefix length, key's length, interface, key
+MD5_KEY_BYTES = 80
 
 
 class UnknownOption(ValueError):
@@ -68,7 +73,19 @@ def find(name: str) -> tuple[int, int]:
 
 
 def pack(name: str, value: int | bool | str) -> int | bytes:
-    """The value as setsockopt(2) wants it: text as its bytes, a bool as 0 or 1."""
+    """The value as setsockopt(2) wants it: text as its bytes, a bool as 0 or 1; `SO_LINGER: false` is no lingering."""
     if isinstance(value, str):
         return value.encode()
-    return PACKED[name](int(value)) if name in PACKED else int(value)
+    return PACKED[name](value) if name in PACKED else int(value)
+
+
+def pack_md5(address: str, key: str) -> bytes:
+    """`struct tcp_md5sig`: the key for segments to and from an address (include/uapi/linux/tcp.h)."""
+    if ":" in address:
+        peer = struct.pack("@HxxI", socket.AF_INET6, 0) + socket.inet_pton(socket.AF_INET6, address)
+    else:
+        peer = struct.pack("@Hxx", socket.AF_INET) + socket.inet_pton(socket.AF_INET, address)
+    text = key.encode()
+    if len(text) > MD5_KEY_BYTES:
+        raise ValueError(f"a key has at most {MD5_KEY_BYTES} bytes, and this one {len(text)}")
+    return MD5.pack(peer, 0, 0, len(text), 0, text)

@@ -1,13 +1,14 @@
 """The bytes that a payload stands for, and the account of bytes that a step has moved.
 
-A payload is `{"text": ..}`, `{"hex": ..}`, `{"file": name}` of the files that came with `play`, or
-`{"random": n, "seed": s}`.
+A payload is `{"text": ..}`, `{"hex": ..}`, `{"file": name}` of the files that came with `play`,
+`{"random": n, "seed": s}`, or `{"numbered": n}`: so many bytes of which the first eight are the number of the round.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,44 +19,49 @@ SHOWN = 64 * 1024  # so many bytes of what was read are reported; the digest is 
 
 
 class PayloadError(ValueError):
-    """A payload that names none, or more than one, of text, hex, file and random; or a file that did not come along."""
+    """A payload that names none, or more than one, of its kinds; or a file that did not come along."""
 
 
-def _text(value: str, _seed: int, _files: dict[str, str]) -> bytes:
-    return value.encode()
+class Given(NamedTuple):
+    """What a payload may be made from, beside its own words."""
+
+    files: dict[str, str]  # by name, base64
+    seed: int
+    round: int
 
 
-def _hex(value: str, _seed: int, _files: dict[str, str]) -> bytes:
-    return bytes.fromhex(value)
+def _file(value: str, given: Given) -> bytes:
+    if value not in given.files:
+        raise PayloadError(f"file {value!r} did not come with the program; it brought {sorted(given.files) or 'none'}")
+    return base64.b64decode(given.files[value])
 
 
-def _file(value: str, _seed: int, files: dict[str, str]) -> bytes:
-    if value not in files:
-        raise PayloadError(f"file {value!r} did not come with the program; it brought {sorted(files) or 'none'}")
-    return base64.b64decode(files[value])
-
-
-def _random(value: int, seed: int, _files: dict[str, str]) -> bytes:
+def _random(value: int, given: Given) -> bytes:
     from random import Random
 
-    return Random(seed).randbytes(value)
+    return Random(given.seed).randbytes(value)
 
 
-KINDS: dict[str, Callable[[Any, int, dict[str, str]], bytes]] = {
-    "text": _text,
-    "hex": _hex,
+def _numbered(value: int, given: Given) -> bytes:
+    return (given.round.to_bytes(8, "big") + bytes(max(0, value - 8)))[:value]
+
+
+KINDS: dict[str, Callable[[Any, Given], bytes]] = {
+    "text": lambda value, _: bytes(value, "utf-8"),
+    "hex": lambda value, _: bytes.fromhex(value),
     "file": _file,
     "random": _random,
+    "numbered": _numbered,
 }
 
 
-def render(payload: dict[str, Any], files: dict[str, str], seed: int = 0) -> bytes:
+def render(payload: dict[str, Any], files: dict[str, str], seed: int = 0, round_number: int = 0) -> bytes:
     """The bytes of a payload; `seed` is for random ones that carry none."""
     kinds = [kind for kind in KINDS if payload.get(kind) is not None]
     if len(kinds) != 1:
         raise PayloadError(f"a payload is exactly one of {', '.join(KINDS)}; this one is {payload}")
     own = payload.get("seed")
-    return KINDS[kinds[0]](payload[kinds[0]], seed if own is None else own, files)
+    return KINDS[kinds[0]](payload[kinds[0]], Given(files, seed if own is None else own, round_number))
 
 
 class Tally:

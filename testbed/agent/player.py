@@ -21,11 +21,13 @@ import time
 
 from testbed.agent import child, payload
 from testbed.agent.sockets import Stack, StepError, StepTimeout
-from testbed.agent.steps import ROUNDS, STEPS, Held, Turn
+from testbed.agent.steps import ROUNDS, STEPS, Held, Killed, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from testbed.agent.inject import Ear
 
     Step = dict[str, Any]
 
@@ -42,9 +44,10 @@ class Ended(Exception):
 class Player:
     """The agent's view of a playing process."""
 
-    def __init__(self, request: dict[str, Any], marks: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], marks: dict[str, Any], ear: Ear | None = None) -> None:
         self.held = False
-        self._child = child.fork("player", lambda parent: _work(parent, request, marks))
+        kept = ear.descriptors() if ear else ()
+        self._child = child.fork("player", lambda parent: _work(parent, request, marks, ear), kept)
 
     def fileno(self) -> int:
         """Readable when the process has something to tell, or has ended."""
@@ -82,8 +85,11 @@ class Player:
 class Program:
     """What the steps of one program share: addresses, files, marks, and the way to report."""
 
-    def __init__(self, parent: child.Parent, request: dict[str, Any], marks: dict[str, Any]) -> None:
+    def __init__(
+        self, parent: child.Parent, request: dict[str, Any], marks: dict[str, Any], ear: Ear | None = None
+    ) -> None:
         self.host: str = request["host"]
+        self.ear = ear
         self.family = FAMILIES[request["family"]]
         self._addresses: dict[str, str] = request["addresses"]
         self._files: dict[str, str] = request.get("files") or {}
@@ -99,10 +105,10 @@ class Program:
             raise StepError(f"no address is known for host {host}; known are {', '.join(self._addresses) or 'none'}")
         return self._addresses[host]
 
-    def render(self, what: dict[str, Any]) -> bytes:
-        """The bytes of a payload."""
+    def render(self, what: dict[str, Any], counters: tuple[int, ...] = ()) -> bytes:
+        """The bytes of a payload, in the round that the innermost counter tells."""
         try:
-            return payload.render(what, self._files, self._seed)
+            return payload.render(what, self._files, self._seed, counters[-1] if counters else 0)
         except ValueError as trouble:
             raise StepError(str(trouble)) from None
 
@@ -132,9 +138,21 @@ class Program:
                 raise StepTimeout(f"its time was over while it waited for mark {name}; made so far: {made}")
             return self._marks[name]  # type: ignore[no-any-return]
 
+    def switch_link(self, up: bool, turn: Turn, destroy: bool = False) -> str:
+        """Has the agent set the interface up or down, and destroy all sockets; why it could not, if it could not."""
+        name = f"link {up} {turn.path} {turn.counters} {turn.start_ns}"
+        self.tell({"player": "link", "name": name, "up": up, "destroy": destroy})
+        return str(self.await_mark(name, turn.deadline_ns) or "")
+
     def log(self, line: str, turn: Turn) -> None:
         """Reports a line of the program."""
         self.tell({"event": "log", "line": line, "time_ns": time.time_ns(), "path": turn.path})
+
+    def die(self, number: int) -> None:
+        """Ends the process by a signal, with whatever is open; what is being reported is finished first."""
+        with self._telling:
+            os.kill(os.getpid(), number)
+            signal.pause()
 
     def exit(self, code: int) -> None:
         """Ends the process; whoever is in the middle of a report finishes it first."""
@@ -149,23 +167,28 @@ class Program:
     def _do(self, step: Step, stack: Stack, path: str, counters: tuple[int, ...]) -> None:
         timeout_ns = step.get("timeout_ns")
         turn = Turn(stack, DEFAULT_TIMEOUT_NS if timeout_ns is None else timeout_ns, path, counters)
-        outcome, name, says, held = "ok", None, "", None
+        outcome, name, says, last = "ok", None, "", None
         try:
             if step["step"] in ROUNDS:
                 self._do_rounds(step, stack, path, counters)
             else:
                 STEPS[step["step"]](self, step, turn)
+                says = turn.says
         except StepTimeout as trouble:
             outcome, says = "timeout", str(trouble)
+            if step.get("error") == "EAGAIN":  # as with SO_RCVTIMEO, socket(7)
+                outcome, name = "error", "EAGAIN"
         except StepError as trouble:
             outcome, name, says = "error", trouble.errno_name, trouble.says
         except OSError as trouble:
             outcome, name, says = "error", errno_name(trouble), os.strerror(trouble.errno or 0)
-        except Held as reached:
-            held = reached
+        except (Held, Killed) as reached:
+            last = reached
         self._report(step, turn, outcome, name, says)
-        if held:
-            raise held
+        if isinstance(last, Killed):
+            self.die(last.number)
+        if last:
+            raise last
         if name != step.get("error") or outcome != ("error" if step.get("error") else "ok"):
             raise Ended
 
@@ -221,12 +244,14 @@ def errno_name(trouble: OSError) -> str:
     return errno.errorcode.get(trouble.errno or 0, f"ERRNO_{trouble.errno}")
 
 
-def _work(parent: child.Parent, request: dict[str, Any], marks: dict[str, Any]) -> None:
+def _work(parent: child.Parent, request: dict[str, Any], marks: dict[str, Any], ear: Ear | None) -> None:
     threading.stack_size(STACK_BYTES)
     threading.excepthook = _crash
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    program = Program(parent, request, marks)
+    program = Program(parent, request, marks, ear)
+    if ear:
+        ear.start()
     released = threading.Event()
     threading.Thread(target=_listen, args=(parent, program, released), daemon=True).start()
     code, stack = AS_DECLARED, Stack()  # ours until _exit: the kernel shall close what is open, not Python

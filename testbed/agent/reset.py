@@ -20,7 +20,7 @@ import sys
 
 from testbed.agent import child
 from testbed.agent.diag import MESSAGE, NETLINK_SOCK_DIAG, ONE, SocketTable, decode
-from testbed.agent.host import NETLINK_ROUTE
+from testbed.agent.host import IFLA_IFNAME, LINK, NETLINK_ROUTE, ROUTE, RTM_GETLINK, RTM_GETROUTE
 from testbed.agent.netlink import Netlink, attributes
 from testbed.agent.wire import DEVICE
 
@@ -32,7 +32,9 @@ RESOLVER = "127.0.0.11:"  # the engine's own, which it keeps in every container
 SOCK_DESTROY = 21
 INODE, IDENTITY = 14, slice(4, 52)  # of struct inet_diag_msg: the field's place, and the octets that name a socket
 
-RTM_GETQDISC = 38
+RTM_DELLINK, RTM_GETQDISC = 17, 38
+RTM_F_CLONED = 0x200  # a route of the cache: an exception, such as a learned path MTU
+IFLA_LINKINFO, IFLA_INFO_KIND = 18, 1
 QDISC = struct.Struct("=BxxxiIII")  # tcmsg: family, index, handle, parent, info
 TCA_KIND = 1
 
@@ -57,7 +59,8 @@ def make_clean() -> list[str]:
     child.await_ends()
     destroy_orphans()
     flush_metrics()
-    return [*_children(), *_sockets(), *_datagrams(), *_devices(), *_qdiscs(), *_metrics()]
+    remove_ifb()
+    return [*_children(), *_sockets(), *_datagrams(), *_devices(), *_qdiscs(), *_metrics(), *_exceptions()]
 
 
 def destroy_orphans() -> None:
@@ -66,9 +69,25 @@ def destroy_orphans() -> None:
         for body in table.raw():
             fields = MESSAGE.unpack_from(body)
             if fields[INODE] == 0 and not decode(body).local.startswith(RESOLVER):
-                wanted = ONE.pack(fields[0], socket.IPPROTO_TCP, 0, 0, 1 << fields[1], body[IDENTITY])
                 with contextlib.suppress(OSError):  # it may have gone by itself, or with another
-                    netlink.change(SOCK_DESTROY, 0, wanted)
+                    destroy_socket(netlink, body)
+
+
+def destroy_all() -> str:
+    """Destroys every TCP socket of this namespace but the resolver's; what the kernel kept, in words."""
+    with SocketTable() as table, Netlink(NETLINK_SOCK_DIAG) as netlink:
+        for body in table.raw():
+            if not decode(body).local.startswith(RESOLVER):
+                with contextlib.suppress(OSError):  # it may have gone by itself, or with another
+                    destroy_socket(netlink, body)
+        left = [row for row in table.rows() if not row.local.startswith(RESOLVER)]
+    return f"the kernel did not destroy {len(left)} sockets, the first in {left[0].state}" if left else ""
+
+
+def destroy_socket(netlink: Netlink, body: bytes) -> None:
+    """Destroys the socket of a message of the table. Raises OSError, also when it has gone meanwhile."""
+    family, state = body[0], body[1]
+    netlink.change(SOCK_DESTROY, 0, ONE.pack(family, socket.IPPROTO_TCP, 0, 0, 1 << state, body[IDENTITY]))
 
 
 def flush_metrics() -> None:
@@ -87,6 +106,17 @@ def _metrics_family(netlink: Netlink) -> int:
         if parts.get(CTRL_ATTR_FAMILY_NAME) == TCP_METRICS:
             return int.from_bytes(parts[CTRL_ATTR_FAMILY_ID][:2], sys.byteorder)
     return 0
+
+
+def remove_ifb() -> None:
+    """Removes a link0 that no process holds, as an agent that was killed leaves it; a TAP goes with its process."""
+    with Netlink(NETLINK_ROUTE) as route:
+        for body in route.dump(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+            parts = attributes(body[LINK.size :])
+            kind = attributes(parts.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0")
+            if kind == b"ifb" and parts.get(IFLA_IFNAME, b"").rstrip(b"\0").decode() == DEVICE:
+                with contextlib.suppress(OSError):  # what stays is found when it is read back
+                    route.change(RTM_DELLINK, 0, LINK.pack(socket.AF_UNSPEC, 0, LINK.unpack_from(body)[2], 0, 0))
 
 
 def _children() -> Iterator[str]:
@@ -141,3 +171,12 @@ def _metrics() -> Iterator[str]:
         family = _metrics_family(netlink)
         if family and netlink.dump(family, GENERIC.pack(TCP_METRICS_CMD_GET, 1)):
             yield "an entry in the TCP metrics cache"
+
+
+def _exceptions() -> Iterator[str]:
+    """Path MTUs and redirects that the kernel has learned: no request of ours makes it forget them."""
+    with Netlink(NETLINK_ROUTE) as route:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for body in route.dump(RTM_GETROUTE, ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, RTM_F_CLONED)):
+                if ROUTE.unpack_from(body)[-1] & RTM_F_CLONED:
+                    yield "a route that the kernel has learned (see `ip route show cache`)"

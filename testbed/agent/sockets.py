@@ -96,6 +96,19 @@ class Stack:
         self._own = [one for one in self._own if one.raw.fileno() >= 0]
         self._rounds = [below for below in self._rounds if not below.is_empty()]
 
+    def close_all(self) -> None:
+        """Closes every socket of the program, of the rounds outside and beside this one too."""
+        if self._outer:
+            self._outer.close_all()
+            return
+        for stack in self._tree():
+            for one in stack._own:
+                one.raw.close()
+            stack.forget()
+
+    def _tree(self) -> list[Stack]:
+        return [self, *(inner for below in self._rounds for inner in below._tree())]
+
     def is_empty(self) -> bool:
         """Whether nothing is open here or in the rounds inside."""
         self.forget()

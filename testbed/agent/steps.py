@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import time
@@ -49,6 +50,14 @@ class Held(Exception):
     """The program has reached a `hold`."""
 
 
+class Killed(Exception):
+    """The program has reached a `kill`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class Turn:
     """One step being done: its sockets and its deadline, and what is to be reported of it."""
 
@@ -62,6 +71,7 @@ class Turn:
         self.peer: str | None = None
         self.tally: payload.Tally | None = None
         self.read = False
+        self.says = ""  # of a step that ended well
 
     def use(self, on: str | None, *preferred: tuple[str, ...]) -> OpenSocket:
         """The socket that the step acts on."""
@@ -95,6 +105,8 @@ def listen(program: Program, step: Step, turn: Turn) -> None:
     else:
         one = turn.about(_unbound(program, step, turn, (FRESH,)))
         _bind(program, turn, one, step["port"], step.get("reuse", True))
+    if step.get("fastopen") is not None:
+        one.raw.setsockopt(*options.find("TCP_FASTOPEN"), step["fastopen"])
     one.raw.listen(step.get("backlog", 128))
     one.kind = LISTENER
     one.name = step.get("as") or one.name
@@ -127,15 +139,17 @@ def connect(program: Program, step: Step, turn: Turn) -> None:
         found = turn.stack.find(step.get("on"), (FRESH,))
         one = found or (turn.use(step["on"]) if step.get("on") else _open(program, turn, "tcp", None))
     one.name = step.get("as") or one.name
+    if step.get("fastopen"):
+        one.raw.setsockopt(*options.find("TCP_FASTOPEN_CONNECT"), 1)
     turn.begin()
-    _connect(turn, one, (program.address(step["host"]), port))
+    _connect(turn, one, (program.address(step["host"]), port), waits=step.get("error") != "EINPROGRESS")
 
 
 def send(program: Program, step: Step, turn: Turn) -> None:
     """send(2) until all is written."""
     one = turn.use(step.get("on"), (CONNECTION,), STREAMS)
     turn.tally = payload.Tally()
-    left = memoryview(program.render(step["payload"]))
+    left = memoryview(program.render(step["payload"], turn.counters))
     turn.begin()
     while left:
         try:
@@ -152,7 +166,7 @@ def send(program: Program, step: Step, turn: Turn) -> None:
 def receive(program: Program, step: Step, turn: Turn) -> None:
     """recv(2) of so many bytes, or to the end of the stream."""
     one = turn.use(step.get("on"), (CONNECTION,), STREAMS)
-    turn.tally, turn.read = _expecting(program, step), True
+    turn.tally, turn.read = _expecting(program, step, turn), True
     wanted, chunk = step.get("bytes"), step.get("chunk", 1024)
     while wanted is None or turn.tally.bytes < wanted:
         size = chunk if wanted is None else min(chunk, wanted - turn.tally.bytes)
@@ -198,6 +212,17 @@ def set_options(_: Program, step: Step, turn: Turn) -> None:
             raise StepError(f"{name} cannot be {value!r}: {trouble}", "EINVAL") from None
 
 
+def sign_segments(program: Program, step: Step, turn: Turn) -> None:
+    """TCP_MD5SIG: the key for a host's address."""
+    one = turn.use(step.get("on"), ANY)
+    level, number = options.find("TCP_MD5SIG")
+    try:
+        packed = options.pack_md5(program.address(step["host"]), step["key"])
+    except ValueError as trouble:
+        raise StepError(str(trouble), "EINVAL") from None
+    one.raw.setsockopt(level, number, packed)
+
+
 def sleep(_: Program, step: Step, _turn: Turn) -> None:
     """Nothing for a while, whatever the time limit."""
     time.sleep(step["duration_ns"] / 1e9)
@@ -216,6 +241,11 @@ def wait(program: Program, step: Step, turn: Turn) -> None:
 def hold(_: Program, _step: Step, _turn: Turn) -> None:
     """Leaves everything as it is until `release`."""
     raise Held
+
+
+def kill(_: Program, step: Step, _turn: Turn) -> None:
+    """The program ends by a signal, once this step is reported."""
+    raise Killed(signal.Signals[step["signal"]])
 
 
 def snapshot(program: Program, step: Step, _: Turn) -> None:
@@ -251,7 +281,7 @@ def send_to(program: Program, step: Step, turn: Turn) -> None:
         to = one.peer
     else:
         to = (program.address(step["host"]), _await_peer(program, step, turn))
-    data = program.render(step["payload"])
+    data = program.render(step["payload"], turn.counters)
     turn.begin()
     turn.peer = place(to)
     while True:
@@ -268,7 +298,7 @@ def send_to(program: Program, step: Step, turn: Turn) -> None:
 def receive_from(program: Program, step: Step, turn: Turn) -> None:
     """recvfrom(2): waits for one datagram."""
     one = turn.use(step.get("on"), (DATAGRAM,))
-    turn.tally, turn.read = _expecting(program, step), True
+    turn.tally, turn.read = _expecting(program, step, turn), True
     while True:
         await_ready(one.raw, select.POLLIN, turn.deadline_ns, "recvfrom was waiting for a datagram")
         try:
@@ -279,6 +309,41 @@ def receive_from(program: Program, step: Step, turn: Turn) -> None:
     turn.about(one)
     turn.tally.add(data)
     _compare(turn.tally)
+
+
+def set_link(program: Program, step: Step, turn: Turn) -> None:
+    """The host's interface goes down, or up; the agent does it, since it must bring it up when this program is gone."""
+    refused = program.switch_link(step["up"], turn)
+    if refused:
+        raise StepError(refused)
+
+
+def vanish(program: Program, _: Step, turn: Turn) -> None:
+    """The interface goes down, then all sockets are destroyed: nothing that they would say leaves the host."""
+    _power_off(program, turn)
+
+
+def reboot(program: Program, step: Step, turn: Turn) -> None:
+    """As `vanish`; a while later the interface is up again, and nobody remembers a connection."""
+    _power_off(program, turn)
+    time.sleep(step["down_ns"] / 1e9)
+    refused = program.switch_link(True, turn)
+    if refused:
+        raise StepError(refused)
+
+
+def _power_off(program: Program, turn: Turn) -> None:
+    refused = program.switch_link(False, turn, destroy=True)
+    if refused:
+        raise StepError(refused)
+    turn.stack.close_all()
+
+
+def inject(program: Program, step: Step, turn: Turn) -> None:
+    """Sends a crafted frame, with the numbers of the live connection."""
+    from testbed.agent import inject as crafted  # what it needs is on no other program's way
+
+    crafted.inject(program, step, turn)
 
 
 STEPS: dict[str, Callable[[Program, Step, Turn], None]] = {
@@ -293,15 +358,21 @@ STEPS: dict[str, Callable[[Program, Step, Turn], None]] = {
     "close": close,
     "abort": abort,
     "sockopt": set_options,
+    "md5": sign_segments,
     "sleep": sleep,
     "mark": mark,
     "wait": wait,
     "hold": hold,
+    "kill": kill,
     "snapshot": snapshot,
+    "link": set_link,
+    "vanish": vanish,
+    "reboot": reboot,
     "log": log,
     "udp": open_datagram,
     "sendto": send_to,
     "recvfrom": receive_from,
+    "inject": inject,
 }
 ROUNDS = ("repeat", "parallel")  # played by player.Program itself
 NEEDS = {  # the keys that a step cannot do without
@@ -314,11 +385,21 @@ NEEDS = {  # the keys that a step cannot do without
     "mark": ("name",),
     "wait": ("name",),
     "snapshot": ("name",),
+    "link": ("up",),
+    "md5": ("host", "key"),
+    "kill": ("signal",),
+    "reboot": ("down_ns",),
     "log": ("line",),
     "sendto": ("payload",),
+    "inject": ("frame", "from_port", "to_port"),
     "repeat": ("times", "steps"),
     "parallel": ("times", "steps"),
 }
+
+
+def injects(steps: list[Any]) -> bool:
+    """Whether any of the steps sends a crafted frame."""
+    return any(step["step"] == "inject" or injects(step.get("steps") or []) for step in steps)
 
 
 def fault(steps: list[Any], path: str = "") -> str:
@@ -373,13 +454,15 @@ def _await_peer(program: Program, step: Step, turn: Turn) -> int:
     return int(value)
 
 
-def _connect(turn: Turn, one: OpenSocket, to: tuple[str, int]) -> None:
+def _connect(turn: Turn, one: OpenSocket, to: tuple[str, int], waits: bool) -> None:
     turn.about(one)
     turn.peer = place(to)
     try:
         trouble = one.raw.connect_ex(to)
         turn.local = place(one.local())  # the port is given back when the connect fails
-        if trouble == errno.EINPROGRESS:
+        if trouble == errno.EINPROGRESS and not waits:
+            one.kind, one.peer = CONNECTION, to  # what the steps behind act on
+        elif trouble == errno.EINPROGRESS:
             await_ready(one.raw, select.POLLOUT, turn.deadline_ns, "connect was waiting for the peer")
             trouble = one.raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if trouble:
@@ -408,8 +491,8 @@ def _recv(one: OpenSocket, size: int, turn: Turn) -> bytes:
             await_ready(one.raw, select.POLLIN, turn.deadline_ns, doing)
 
 
-def _expecting(program: Program, step: Step) -> payload.Tally:
-    return payload.Tally(program.render(step["equals"]) if step.get("equals") is not None else None)
+def _expecting(program: Program, step: Step, turn: Turn) -> payload.Tally:
+    return payload.Tally(program.render(step["equals"], turn.counters) if step.get("equals") is not None else None)
 
 
 def _compare(tally: payload.Tally) -> None:

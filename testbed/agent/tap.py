@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 IN, OUT = 1, 2
 
-BLOCK_SIZE = 1 << 18
-BLOCKS = (32, 16, 4)  # the first that memory allows: 8, 4, 1 MiB; 16 MiB took 10 to 40 ms longer to map
+# A block is handed over after RETIRE_MS however full it is, so their number is how long we may be kept from reading.
+BLOCK_SIZE = 1 << 16
+BLOCKS = (128, 64, 16)  # the first that memory allows: 8, 4, 1 MiB; 16 MiB took 10 to 40 ms longer to map
 FRAME_SIZE = 1 << 11  # only a measure of the ring's size in version 3
 RETIRE_MS = 5
 RECEIVE_BUFFER = 1 << 26  # where there is no ring
@@ -34,7 +35,8 @@ PACKET_MR_PROMISC = 1
 TPACKET_V3 = 2
 SO_ATTACH_FILTER, SO_TIMESTAMPNS, SO_RCVBUFFORCE = 26, 35, 33
 ETH_P_ALL = 0x0003
-PACKET_OUTGOING = 4
+PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
+PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE: what a filter loads the type of a packet from
 
 _STATUS_USER = 1  # a block is ours
 _STATUS_VLAN, _STATUS_VLAN_TPID = 1 << 4, 1 << 6
@@ -72,6 +74,10 @@ class Tap:
     def deafen(self) -> None:
         """Let nothing in from now on; what is in the ring stays."""
         attach_filter(self.socket, 0)
+
+    def is_bound(self) -> bool:
+        """Whether the interface is still there, up or down: a socket whose interface is gone hears nothing any more."""
+        return bool(self.socket.getsockname()[0])
 
     def behind(self) -> int:
         """How many packets the kernel has for us that we have not taken yet."""
@@ -130,6 +136,9 @@ class Mailbox(Tap):
                     caught.append(self._receive())
                 except BlockingIOError:
                     break
+                except OSError as trouble:
+                    if trouble.errno != errno.ENETDOWN:  # told once when the interface is taken down (packet(7))
+                        raise
             if not caught:
                 return
             self.taken += len(caught)
@@ -165,7 +174,7 @@ def open_tap(interface: str, promiscuous: bool, snap_length: int) -> Tap:
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: hears nothing before bind
     tap: Tap
     try:
-        attach_filter(packets, snap_length)
+        attach_filter(packets, snap_length, strangers=promiscuous)
         tap = Ring(packets, map_ring(packets))
     except OSError as why:
         packets.close()
@@ -193,10 +202,18 @@ def map_ring(packets: socket.socket) -> int:
     raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
-def attach_filter(packets: socket.socket, length: int) -> None:
-    """A filter of one instruction, `ret #length`: of each packet so many bytes, or (0) none at all."""
-    code = array.array("B", struct.pack("@HBBI", 0x06, 0, 0, length))
-    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, code.buffer_info()[0]))
+def attach_filter(packets: socket.socket, length: int, strangers: bool = True) -> None:
+    """A filter that takes so many bytes of each packet, or (0) none at all.
+
+    Without `strangers` it takes no packet that is for another host. The wire is a hub: every host would capture what
+    all others say, and of twenty hosts that is twenty times all packets.
+    """
+    takes = [(0x06, 0, 0, length)]  # ret #length
+    if not strangers:
+        other = [(0x20, 0, 0, PACKET_TYPE), (0x15, 0, 1, PACKET_OTHERHOST), (0x06, 0, 0, 0)]  # ld; jeq; ret #0
+        takes = [*other, *takes]
+    code = array.array("B", b"".join(struct.pack("@HBBI", *one) for one in takes))
+    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(takes), code.buffer_info()[0]))
 
 
 def put_tag_back(data: bytes, length: int, status: int, tci: int, tpid: int) -> tuple[bytes, int]:

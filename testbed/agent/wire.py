@@ -1,121 +1,167 @@
-"""Puts a host's arrival side under impairment: a TAP, the redirection of what arrives to it, and the link's process.
+"""Puts a host's arrival side under impairment: the redirection of what arrives to link0, and one of two engines there.
 
-    eth0 --clsact ingress, u32, mirred--> link0 --the link's process--> link0 --> the host's TCP
+    eth0 --clsact ingress, u32, mirred--> link0 --its engine holds it back--> the host's TCP
 
-tc-u32(8) and tc-mirred(8). What keeps the network itself going passes untouched: ARP (no filter takes it), IPv6
-neighbour and router discovery (ICMPv6 types 133-137), and link-local multicast. A u32 filter without an action ends the
-classification and lets the packet pass, so no `gact` is needed, which small kernels lack.
+The engine is portable (`link`: a TAP and a process) or netem (`ifb`: an IFB and its qdiscs); what is here is the same
+for both. tc-u32(8) and tc-mirred(8). What keeps the network itself going passes untouched: ARP (no filter takes it),
+IPv6 neighbour and router discovery (ICMPv6 types 133-137), and link-local multicast. A u32 filter without an action
+ends the classification and lets the packet pass, so no `gact` is needed, which small kernels lack.
 
 All or nothing: what was made before a failure is removed. What is there is what tc says is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from testbed.agent import link as links
+from testbed.agent import standing
+from testbed.agent.command import CommandRefused as CommandRefused
+from testbed.agent.command import batch, run, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Protocol
+
+    class Engine(Protocol):
+        """What holds the packets back: made, set up by us, then armed."""
+
+        def arm(self, mac: str) -> None:
+            """Be ready for packets; the device is up and has this address."""
+
+        def begin(self, start_ns: int) -> None:
+            """The timeline counts from here."""
+
+        def fileno(self) -> int:
+            """Readable when there are events."""
+
+        def read_events(self) -> list[dict[str, Any]]:
+            """Events, without waiting."""
+
+        def read(self) -> dict[str, Any]:
+            """How it stands."""
+
+        def close(self) -> None:
+            """Remove it."""
+
 
 DEVICE = "link0"
-QUEUE_LENGTH = 10_000  # frames that wait for the process; a burst of a whole window must fit
+PORTABLE, NETEM = "portable", "netem"
+QUEUE_LENGTH = 10_000  # frames that wait for the engine; a burst of a whole window must fit
 
 _IPV4, _IPV6 = "protocol ip pref 10 u32", "protocol ipv6 pref 20 u32"
-REDIRECT = f"match u32 0 0 action mirred egress redirect dev {DEVICE}"
+# What is for this host, or for many: the wire is a hub, and what others say to each other is not to pass through here.
+OURS, FOR_MANY = "match ether dst {mac}", "match u8 0x01 0x01 at -14"
+REDIRECT = f"action mirred egress redirect dev {DEVICE}"
 FILTERS = {
     "ipv4": (
         f"{_IPV4} match ip dst 224.0.0.0/24 flowid 1:1",
-        f"{_IPV4} {REDIRECT}",
+        f"{_IPV4} {OURS} {REDIRECT}",
+        f"{_IPV4} {FOR_MANY} {REDIRECT}",
     ),
     "ipv6": (
         f"{_IPV6} match u8 58 0xff at 6 match u8 0x84 0xfc at 40 flowid 1:1",  # types 132-135
         f"{_IPV6} match u8 58 0xff at 6 match u8 0x88 0xfe at 40 flowid 1:1",  # types 136, 137
         f"{_IPV6} match ip6 dst ff02::/16 flowid 1:1",
-        f"{_IPV6} {REDIRECT}",
+        f"{_IPV6} {OURS} {REDIRECT}",
+        f"{_IPV6} {FOR_MANY} {REDIRECT}",
     ),
 }
-
-
-class CommandRefused(OSError):
-    """A command ended with a code other than 0: `command`, `exit_code`, `output`."""
-
-    def __init__(self, command: Sequence[str], exit_code: int, output: str, given: str = "") -> None:
-        self.command = tuple(command)
-        self.exit_code = exit_code
-        self.output = output.strip()
-        number = errno.EPERM if "Operation not permitted" in output else errno.EIO
-        asked = f" given `{given.strip()}`" if given else ""
-        super().__init__(
-            number,
-            f"`{' '.join(command)}`{asked} ended with exit code {exit_code} and said: {self.output or 'nothing'}",
-        )
+NOTHING = {"phase": 0, "settings": [], "in": 0, "out": 0, "dropped": 0, "dropped_by": {}, "duplicated": 0, "ledger": []}
 
 
 class Wire:
     """The arrival side of one interface, up and read back; `answer` says how. Use `apply` to make one."""
 
-    def __init__(self, interface: str, families: Sequence[str], carrier: links.Link) -> None:
+    def __init__(self, interface: str, families: Sequence[str], name: str, engine: Engine) -> None:
         self.interface = interface
         self.families = tuple(families)
+        self.name = name
         self.answer: dict[str, Any] = {}
-        self._link = carrier
+        self._link = engine
         self._redirecting = False
-        self._last: dict[str, Any] = {"in": 0, "out": 0, "dropped": 0, "duplicated": 0, "ledger": []}
+        self._left = standing.Sight([], [], [], {})
+        self._last: dict[str, Any] = dict(NOTHING)
 
     def raise_up(self) -> None:
-        """Set the TAP up, redirect to it, read back. Raises OSError."""
-        device = _lift(self.interface)
-        self._link.arm(device["address"])
-        clear_path(self.families)
+        """Set link0 up, redirect to it, read back. Raises OSError."""
+        like = _lift(self.interface, TRAITS[self.name])
+        self._link.arm(like["address"])
+        if self.name == PORTABLE:  # netem gives packets back to the interface where they arrived
+            clear_path(self.families)
         run(["tc", "qdisc", "add", "dev", self.interface, "clsact"])
         self._redirecting = True
-        rules = [f"filter add dev {self.interface} ingress {rule}" for one in self.families for rule in FILTERS[one]]
-        run(["tc", "-batch", "-"], "\n".join(rules) + "\n")
-        self.answer = {"filters": self.filters(), "link": device}
-        missing = sorted(set(self.families) - {found["family"] for found in self.answer["filters"]})
+        rules = [rule.format(mac=like["address"]) for one in self.families for rule in FILTERS[one]]
+        batch("tc", [f"filter add dev {self.interface} ingress {rule}" for rule in rules])
+        self._left = standing.look(self.interface, DEVICE)
+        filters = _redirections(self._left)
+        missing = sorted(set(self.families) - {found["family"] for found in filters})
         if missing:
             raise OSError(
                 errno.EIO, f"tc took the filters on {self.interface}, but shows none for {', '.join(missing)}"
             )
+        self._last = {**NOTHING, **self._link.read()}
+        self.answer = {
+            "engine": self.name,
+            "filters": filters,
+            "link": _read_back(self._left.device, like, TRAITS[self.name]),
+            "settings": self._last["settings"],
+        }
+        if self.name == NETEM:
+            self.answer["seeded"] = getattr(self._link, "seeded", False)
 
-    def filters(self) -> list[dict[str, Any]]:
-        """The redirecting filters as tc shows them: `family`, `to`, `packets`, `failed` (to be put on the device)."""
-        shown = json.loads(run(["tc", "-j", "-s", "filter", "show", "dev", self.interface, "ingress"]) or "[]")
-        return [found for entry in shown for found in _redirection(entry)]
+    def begin(self, start_ns: int) -> None:
+        """The timeline counts from this moment of CLOCK_REALTIME."""
+        self._link.begin(start_ns)
 
     def fileno(self) -> int:
         """Readable when there are events."""
         return self._link.fileno()
 
     def read_events(self) -> list[dict[str, Any]]:
-        """`fault` and `problem` events, without waiting."""
+        """`fault`, `wire` and `problem` events, without waiting."""
         return self._link.read_events()
 
     def read(self) -> dict[str, Any]:
-        """How it stands: `up`, `in`, `out`, `dropped`, `duplicated`, `dropped_by`, `waiting`, `ledger`.
+        """How it stands (docs/agent-protocol.md).
 
-        `up` is false when the filters or the process are gone; the counters are then the last ones known. What tc
-        redirected and the process never got is dropped too, by `overrun`.
+        `up` is false, and `why` says what to look at, when anything is not as it was left. Where the engine is gone,
+        its counters are the last ones known.
         """
+        why: list[str] = []
+        sight = standing.Sight([], [], [], {})
         try:
-            filters = self.filters()  # first: the process counts all that was redirected up to here
-            self._last = self._link.read()
-        except OSError:
-            return {"up": False, **self._last}
-        overrun = max(0, sum(found["packets"] for found in filters) - self._last["in"])
-        self._last["dropped_by"]["overrun"] = overrun
-        self._last["dropped"] += overrun
-        return {"up": {found["family"] for found in filters} == set(self.families), **self._last}
+            sight = standing.look(self.interface, DEVICE)  # first: the engine knows all that was redirected up to here
+            judged = self.name != PORTABLE  # netem compares its own qdiscs with what was asked
+            why += standing.differences(self.interface, DEVICE, self._left, sight, judged=judged)
+        except OSError as trouble:
+            why.append(f"{self.interface} cannot be looked at: {trouble.strerror}")
+        try:
+            self._last = {**NOTHING, **self._link.read()}
+            why += filter(None, [self._last.pop("why", "")])
+            COUNT[self.name](self._last, sum(found["packets"] for found in _redirections(sight)))
+        except OSError as trouble:
+            why.insert(0, f"the {self.name} engine does not answer: {trouble.strerror or trouble}")
+        return {**self._last, "engine": self.name, "up": not why, "why": "; ".join(why), "qdiscs": sight.qdiscs}
 
     def close(self) -> None:
-        """Remove the filters, the qdisc, the TAP and its process. May be called again. Raises OSError from tc."""
+        """Remove the filters, the qdisc, link0 and its engine. May be called again. Raises OSError from tc."""
         redirecting, self._redirecting = self._redirecting, False
         try:
             if redirecting:
-                run(["tc", "qdisc", "del", "dev", self.interface, "clsact"])
+                self._remove_clsact()
         finally:
             self._link.close()
+
+    def _remove_clsact(self) -> None:
+        try:
+            run(["tc", "qdisc", "del", "dev", self.interface, "clsact"])
+        except CommandRefused:
+            left = show("tc", "-j", "qdisc", "show", "dev", self.interface)
+            if any(found["kind"] == standing.CLSACT for found in left):  # else somebody else removed it
+                raise
 
 
 def apply(interface: str, families: Sequence[str], link: Mapping[str, Any]) -> Wire:
@@ -127,23 +173,51 @@ def apply(interface: str, families: Sequence[str], link: Mapping[str, Any]) -> W
     unknown = sorted(set(families) - set(FILTERS))
     if unknown or not families:
         raise ValueError(f"address_families is {list(families)}; it holds ipv4, ipv6, or both")
-    wire = Wire(interface, families, links.Link(DEVICE, link))
+    name = link.get("engine", PORTABLE)
+    if name not in ENGINES:
+        raise ValueError(f"link.engine is {name!r}; it is {' or '.join(ENGINES)}")
+    if not link.get("phases"):
+        raise ValueError("link.phases: there is none; the first holds from now on")
+    wire = Wire(interface, families, name, ENGINES[name](link, interface))
     try:
         wire.raise_up()
     except BaseException:
-        wire.close()
+        with contextlib.suppress(OSError):  # what went wrong first is what is told
+            wire.close()
         raise
     return wire
 
 
-def run(command: Sequence[str], given: str = "") -> str:
-    """Run a command and return what it printed. Raises CommandRefused, and OSError where it is not installed."""
-    import subprocess  # slow to load, and needed by few hosts
+def _portable(link: Mapping[str, Any], interface: str) -> Engine:
+    from testbed.agent import link as links
 
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=20)
-    if done.returncode:
-        raise CommandRefused(command, done.returncode, f"{done.stderr}{done.stdout}", given)
-    return done.stdout
+    return links.Link(DEVICE, link, interface)
+
+
+def _netem(link: Mapping[str, Any], interface: str) -> Engine:
+    from testbed.agent import ifb
+
+    return ifb.Link(DEVICE, link, interface)
+
+
+ENGINES: dict[str, Callable[[Mapping[str, Any], str], Engine]] = {PORTABLE: _portable, NETEM: _netem}
+
+
+def _count_overrun(counted: dict[str, Any], redirected: int) -> None:
+    """What tc redirected and the process never got is dropped too."""
+    overrun = max(0, redirected - counted["in"])
+    counted["dropped_by"] = {**counted["dropped_by"], "overrun": overrun}
+    counted["dropped"] += overrun
+
+
+def _count_copies(counted: dict[str, Any], redirected: int) -> None:
+    """netem does not count the copies that it makes: they are what there is more than came."""
+    counted["in"] = redirected
+    counted["duplicated"] = max(0, counted["out"] + counted["dropped"] + counted["waiting"] - redirected)
+
+
+TRAITS = {PORTABLE: ("address", "mtu"), NETEM: ("mtu",)}  # of the interface; an IFB's address cannot be set
+COUNT = {PORTABLE: _count_overrun, NETEM: _count_copies}
 
 
 def clear_path(families: Sequence[str]) -> None:
@@ -177,25 +251,36 @@ def _read(path: str) -> str:
         return file.read().strip()
 
 
-def _lift(interface: str) -> dict[str, Any]:
-    """Give the TAP the interface's address and MTU, and nothing that makes it speak; returns it as ip shows it."""
-    found = _show(interface)
-    traits = f"address {found['address']} mtu {found['mtu']} txqueuelen {QUEUE_LENGTH}"
+def _lift(interface: str, traits: Sequence[str]) -> dict[str, Any]:
+    """Give link0 these traits of the interface, and nothing that makes it speak; returns the interface."""
+    found = show("ip", "-j", "link", "show", "dev", interface)[0]
+    like = " ".join(f"{trait} {found[trait]}" for trait in traits)
     # Up comes last: a device that is up without `addrgenmode none` takes an address and looks for routers.
-    run(
-        ["ip", "-batch", "-"],
-        f"link set dev {DEVICE} {traits} arp off multicast off addrgenmode none\nlink set dev {DEVICE} up\n",
+    batch(
+        "ip",
+        [
+            f"link set dev {DEVICE} {like} txqueuelen {QUEUE_LENGTH} arp off multicast off addrgenmode none",
+            f"link set dev {DEVICE} up",
+        ],
     )
-    device = _show(DEVICE)
-    wrong = [name for name in ("address", "mtu") if device[name] != found[name]]
+    return found
+
+
+def _read_back(device: Mapping[str, Any], like: Mapping[str, Any], traits: Sequence[str]) -> dict[str, Any]:
+    wrong = [name for name in traits if device.get(name) != like[name]]
     if wrong or "UP" not in device["flags"]:
-        raise OSError(errno.EIO, f"{DEVICE} was set up like {interface}, but reads back as {device}")
+        raise OSError(errno.EIO, f"{DEVICE} was set up like {like['ifname']}, but reads back as {dict(device)}")
     return {"name": DEVICE, "address": device["address"], "mtu": device["mtu"]}
 
 
-def _show(interface: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run(["ip", "-j", "link", "show", "dev", interface]))[0]
-    return found
+def _redirections(sight: standing.Sight) -> list[dict[str, Any]]:
+    """One for each family, whichever of its filters took a packet."""
+    families: dict[str, dict[str, Any]] = {}
+    for found in (found for entry in sight.filters for found in _redirection(entry)):
+        one = families.setdefault(found["family"], {**found, "packets": 0, "failed": 0})
+        one["packets"] += found["packets"]
+        one["failed"] += found["failed"]
+    return list(families.values())
 
 
 def _redirection(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

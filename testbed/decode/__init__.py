@@ -5,6 +5,6 @@ in words; it is never an error.
 """
 
 from testbed.decode.flags import format_flags
-from testbed.decode.frames import Decoded, decode, decode_frame
+from testbed.decode.frames import Decoded, Decoder, decode, decode_frame
 
-__all__ = ["Decoded", "decode", "decode_frame", "format_flags"]
+__all__ = ["Decoded", "Decoder", "decode", "decode_frame", "format_flags"]

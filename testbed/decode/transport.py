@@ -33,6 +33,18 @@ _NAMES = {
     132: "SCTP",
 }
 
+# UDP ports of protocols that carry packets in packets (IANA); we do not look into them
+UDP_TUNNELS = {
+    1701: "L2TP",
+    2152: "GTP-U",
+    3544: "Teredo",
+    4754: "GRE in UDP",
+    4789: "VXLAN",
+    6081: "Geneve",
+    6635: "MPLS in UDP",
+    8472: "VXLAN",
+}
+
 
 def decode_datagram(frame: Frame, number: int, data: bytes, ip: Datagram) -> Packet | str:
     """Decode what is in an IP packet whose payload stands in `data`, or say why it is skipped.
@@ -99,6 +111,7 @@ def _decode_tcp(frame: Frame, number: int, data: bytes, ip: Datagram) -> Packet 
         ip_id=ip.ip_id,
         ttl=ip.ttl,
         ecn=ip.ecn,
+        ip_checksum_ok=ip.sound,
     )
 
 
@@ -125,6 +138,7 @@ def _decode_udp(frame: Frame, number: int, data: bytes, ip: Datagram) -> Packet 
         ip_id=ip.ip_id,
         ttl=ip.ttl,
         ecn=ip.ecn,
+        ip_checksum_ok=ip.sound,
     )
 
 
@@ -151,6 +165,7 @@ def _decode_icmp(frame: Frame, number: int, data: bytes, ip: Datagram) -> Packet
         ip_id=ip.ip_id,
         ttl=ip.ttl,
         ecn=ip.ecn,
+        ip_checksum_ok=ip.sound,
         icmp=(data[start], data[start + 1]),
     )
 

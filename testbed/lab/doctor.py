@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from testbed.errors import LabError, TestbedError
+
+EXTRA = "in Ubuntu's linux-modules-extra, Fedora's kernel-modules-extra"  # what their small kernels leave out
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,27 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; last, what a run would choose."""
-    found = [look() for look in (_kernel, _engine, _compose, _image, _netns, _tun, _tshark)]
-    return [*found, _choice({finding.name: finding.ok for finding in found})]
+    found = [look() for look in (_kernel, _engine, _compose, _image, _netns, _user_namespaces, _sock_diag)]
+    wire = [*_wire(_elsewhere()), _tshark()]
+    there = {finding.name: finding.ok for finding in (*found, *wire)}
+    return [*found, *wire, _backend(there), _impairing(there)]
 
 
-def _choice(there: dict[str, bool]) -> Finding:
+def _backend(there: Mapping[str, bool]) -> Finding:
     on_engine = there["engine"] and there["compose"]
-    backend = "compose" if there["engine"] else "netns"
-    impairs = "wires are impaired by the portable engine" if there["tun"] else "wires cannot be impaired"
     if on_engine or (not there["engine"] and there["netns"]):
-        return Finding("backend", True, f"a run takes {backend}; {impairs}")
+        return Finding("backend", True, f"a run takes {'compose' if on_engine else 'netns'}")
     return Finding("backend", False, "no backend can bring a lab up", "mend one of engine and netns above", needed=True)
+
+
+def _impairing(there: Mapping[str, bool]) -> Finding:
+    """Which engine impairs wires; it does not matter to scenarios that leave the wire alone."""
+    if there["netem"]:
+        faults = "by portable where there are faults" if there["tun"] else "and faults cannot be had"
+        return Finding("wire", True, f"wires are impaired by netem, {faults}")
+    if there["tun"]:
+        return Finding("wire", True, "wires are impaired by the portable engine")
+    return Finding("wire", False, "wires cannot be impaired", "mend one of tun and netem above")
 
 
 def _try(name: str, look: Callable[[], str], needed: bool = False) -> Finding:
@@ -91,10 +104,73 @@ def _netns() -> Finding:
     return _try("netns", look)
 
 
-def _tun() -> Finding:
+def _user_namespaces() -> Finding:
+    def look() -> str:
+        from testbed.lab.abilities import try_user_namespace
+
+        return try_user_namespace()
+
+    return _try("user-ns", look)
+
+
+def _sock_diag() -> Finding:
+    def look() -> str:
+        from testbed.lab.abilities import try_sock_diag
+
+        return try_sock_diag()
+
+    return _try("sock-diag", look)
+
+
+def _elsewhere() -> str:
+    """What to add to what was found of the kernel: hosts run on the engine's, which may be another machine's."""
+    from testbed.lab.engine import connect
+
+    try:
+        kernel = str(connect().version()["KernelVersion"])
+    except TestbedError:
+        return ""
+    if kernel == platform.release():
+        return ""
+    return f"; this machine's kernel was tried, hosts run on the engine's, {kernel}, and each run asks them"
+
+
+def _wire(elsewhere: str) -> list[Finding]:
+    """What the wire's engines need: each piece that the probe misses, by the row that it belongs to."""
+    from testbed.lab.abilities import probe_wire
+
+    try:
+        probed = probe_wire()
+    except TestbedError as error:
+        says = f"cannot be tried: {error.message}"
+        return [_tun_device(), *(Finding(name, False, says, "mend netns above") for name in ("ifb", "netem"))]
+    portable, netem = probed["portable"], probed["netem"]
+    no_ifb = [piece for piece in netem["lacks"] if piece == "ifb"]
+    others = [piece for piece in netem["lacks"] if piece != "ifb"]
+    rows = {
+        "tun": (portable["ok"], portable["says"] or "a TAP can be made", portable["lacks"]),
+        "ifb": (not no_ifb, netem["says"] if no_ifb else "an IFB can be made", no_ifb),
+        "netem": (netem["ok"], netem["says"] or _netem_words(netem), others or no_ifb),
+    }
+    return [Finding(name, ok, says + elsewhere, _remedy(lacks, says)) for name, (ok, says, lacks) in rows.items()]
+
+
+def _netem_words(netem: Mapping[str, Any]) -> str:
+    mixes = "" if netem["mixes"] else "; it refuses `duplicate` where a link has more than one lane"
+    return f"tc and the kernel have it{mixes}"
+
+
+def _remedy(lacks: Sequence[str], says: str = "") -> str:
+    if "Permission denied" in says:
+        return "let people open it: `chmod 666 /dev/net/tun`, or run as root"
+    return f"load the modules: `modprobe -a {' '.join(lacks)}` ({EXTRA})" if lacks else ""
+
+
+def _tun_device() -> Finding:
     there = Path("/dev/net/tun").exists()
-    says = "/dev/net/tun is there" if there else "/dev/net/tun is missing: wires cannot be impaired on this machine"
-    return Finding("tun", there, says, "" if there else "load the tun module: `modprobe tun`")
+    return Finding(
+        "tun", there, f"/dev/net/tun is {'there' if there else 'missing'}", "" if there else _remedy(["tun"])
+    )
 
 
 def _tshark() -> Finding:

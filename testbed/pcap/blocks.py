@@ -10,6 +10,8 @@ from enum import IntEnum
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 NANOSECONDS = 1_000_000_000
 USUAL_SNAP_LENGTH = 262144
+LONGEST_FRAME = 1 << 24  # a longer one is damage, whatever a snap length says
+LONGEST_BLOCK = 1 << 26  # of pcapng; the same for any block
 
 
 class Block(IntEnum):

@@ -15,9 +15,15 @@ class LinkType(IntEnum):
 
     NULL = 0
     ETHERNET = 1
+    PPP = 9
+    PPP_HDLC = 50
+    PPP_ETHER = 51
     RAW = 101
+    C_HDLC = 104
     LOOP = 108
     LINUX_SLL = 113
+    PPP_PPPD = 166
+    PPP_WITH_DIR = 204
     IPV4 = 228
     IPV6 = 229
     LINUX_SLL2 = 276

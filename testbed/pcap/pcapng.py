@@ -10,11 +10,12 @@ block that is cut short is not read, as tshark does, so that packets have the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
 from testbed.pcap.blocks import (
+    LONGEST_BLOCK,
     NANOSECONDS,
     Block,
     InterfaceOption,
@@ -25,14 +26,16 @@ from testbed.pcap.blocks import (
 from testbed.pcap.frame import Direction, Frame, Interface, InterfaceStatistics
 from testbed.pcap.layout import LAYOUTS, LITTLE
 from testbed.pcap.notes import Notes
+from testbed.pcap.window import Window
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 _SMALLEST_BLOCK = 12
+_SMALLEST_PACKET = 32
 _UNKNOWN_DROPS = 0xFFFF  # of the obsolete packet block
 _MAX_COUNT = (1 << 64) - 1
 
 
-class _Clock(NamedTuple):
+class Clock(NamedTuple):
     """An interface's time: units * multiplier // divisor + offset_ns."""
 
     multiplier: int = 1000
@@ -51,14 +54,18 @@ def begins_section(data: bytes, offset: int = 0) -> bool:
 
 
 class Reader:
-    """Walks the blocks of one pcapng file; frames come out of `frames`, all else goes to the notes."""
+    """Walks the blocks of one pcapng file; frames come out of `frames`, all else goes to the notes.
 
-    def __init__(self, data: bytes, notes: Notes) -> None:
-        self._data = data
+    Offsets are those in the bytes at hand, and good until more of the file is asked for.
+    """
+
+    def __init__(self, window: Window, notes: Notes) -> None:
+        self._window = window
+        self._data = window.data
         self._notes = notes
-        self._layout = LITTLE
-        self._first_interface = 0  # global index of the section's interface 0
-        self._clocks: list[_Clock] = []  # of the section's interfaces
+        self.layout = LITTLE
+        self.first_interface = 0  # global index of the section's interface 0
+        self.clocks: list[Clock] = []  # of the section's interfaces
         self._drops: dict[int, int] = {}  # by global index, from packets
         self._said_timeless = False
         self._handlers: dict[int, Callable[[int, int], Frame | None]] = {
@@ -72,88 +79,147 @@ class Reader:
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames of all sections in file order."""
-        data, end, handlers = self._data, len(self._data), self._handlers
-        offset = 0
-        while offset + _SMALLEST_BLOCK <= end:
-            kind, stop = self._enter_block(offset)
-            if stop is None:
-                break
-            handler = handlers.get(kind)
-            frame = handler(offset + 8, stop - 4) if handler is not None else None
+        for run in self.runs():
+            if isinstance(run, Frame):
+                yield run
+            else:
+                yield from self.read_run(*run)
+
+    def read_run(self, data: bytes, offsets: Iterable[int]) -> Iterator[Frame]:
+        """Read one by one the packets of a run that `runs` gave last."""
+        length_at = self.layout.block
+        for offset in offsets:
+            frame = self._read_enhanced(offset + 8, offset + (length_at.unpack_from(data, offset)[1] + 3 & ~3) - 4)
             if frame is not None:
                 yield frame
-            offset = stop
-        if end - offset in range(1, _SMALLEST_BLOCK):
-            self._notes.warn(
-                offset, f"the file is cut short in a block's header: {end - offset} bytes {data[offset:]!r}"
-            )
+
+    def count_drops(self, offsets: Iterable[int]) -> None:
+        """Read only the options of packets of the run that `runs` gave last."""
+        for offset in offsets:
+            interface, _, _, captured, _ = self.layout.enhanced.unpack_from(self._data, offset + 8)
+            end = offset + (self.layout.block.unpack_from(self._data, offset)[1] + 3 & ~3) - 4
+            self._read_packet_options(interface, offset + 28 + (captured + 3 & ~3), end)
+
+    def runs(self) -> Iterator[tuple[bytes, list[int]] | Frame]:
+        """Give stretches of the file and where in them enhanced packets begin, and the frames of other packets."""
+        window = self._window
+        while window.more(_SMALLEST_BLOCK):
+            self._data = window.data
+            offsets = self._walk_packets()
+            if offsets:
+                yield window.data, offsets
+                continue
+            size = self._enter_block()
+            if size is None:
+                break
+            self._data, at = window.data, window.at
+            handler = self._handlers.get(self.layout.block.unpack_from(self._data, at)[0])
+            frame = handler(at + 8, at + size - 4) if handler is not None else None
+            window.at = at + size
+            if frame is not None:
+                yield frame
+        else:
+            if window.left:
+                beginning = window.data[window.at :]
+                self._warn(window.at, f"the file is cut short in a block's header: {window.left} bytes {beginning!r}")
         self._report_drops()
 
-    def _enter_block(self, offset: int) -> tuple[int, int | None]:
-        """Give a block's type and where it ends; None for its end when nothing can be read from here on."""
-        data = self._data
-        if data[offset : offset + 4] == MAGIC and not self._set_byte_order(offset):
-            return Block.SECTION, None
-        kind, length = self._layout.block.unpack_from(data, offset)
-        stop = offset + (length + 3 & ~3)  # some writers forget the padding in the length
-        if length < _SMALLEST_BLOCK:
-            self._notes.warn(offset, f"a block of {length} bytes cannot be; the file is damaged from here on")
-            return kind, None
-        if stop > len(data):
-            self._notes.warn(offset, f"the file is cut short in a block: {len(data) - offset} of {length} bytes")
-            return kind, None
-        if not self._closes(stop, length) and not self._repair(offset, stop):
-            return kind, None
-        return kind, stop
+    def _walk_packets(self) -> list[int]:
+        """Find the whole enhanced packets that follow one another at hand, and move behind them."""
+        window, unpack = self._window, self.layout.block.unpack_from
+        data, at = window.data, window.at
+        end, last = len(data), len(data) - _SMALLEST_PACKET
+        offsets: list[int] = []
+        found = offsets.append
+        while at <= last:
+            kind, length = unpack(data, at)
+            stop = at + (length + 3 & ~3)
+            if kind != Block.ENHANCED or stop > end or length < _SMALLEST_PACKET:
+                break
+            if data[stop - 4 : stop] != data[at + 4 : at + 8]:
+                break
+            found(at)
+            at = stop
+        window.at = at
+        return offsets
 
-    def _set_byte_order(self, offset: int) -> bool:
-        layout = LAYOUTS.get(self._data[offset + 8 : offset + 12])
+    def _enter_block(self) -> int | None:
+        """Have the next block at hand; give its size, or None when nothing can be read from here on."""
+        window = self._window
+        if window.data[window.at : window.at + 4] == MAGIC and not self._set_byte_order():
+            return None
+        _, length = self.layout.block.unpack_from(window.data, window.at)
+        size = length + 3 & ~3  # some writers forget the padding in the length
+        if length < _SMALLEST_BLOCK:
+            self._warn(window.at, f"a block of {length} bytes cannot be; the file is damaged from here on")
+            return None
+        if not window.more(min(size, LONGEST_BLOCK)):
+            self._warn(window.at, f"the file is cut short in a block: {window.left} of {length} bytes")
+            return None
+        if size > LONGEST_BLOCK:
+            self._warn(window.at, f"a block of {length} bytes is too long; the file is damaged from here on")
+            return None
+        return size if self._closes(0, length) or self._repair(size) else None
+
+    def _set_byte_order(self) -> bool:
+        window = self._window
+        layout = LAYOUTS.get(window.data[window.at + 8 : window.at + 12])
         if layout is None:
-            self._notes.warn(offset, "a section header without a byte order; the file is damaged from here on")
+            self._warn(window.at, "a section header without a byte order; the file is damaged from here on")
             return False
-        self._layout = layout
+        self.layout = layout
         return True
 
-    def _closes(self, stop: int, length: int) -> bool:
-        return self._data[stop - 4 : stop] == length.to_bytes(4, self._layout.order)
+    def _closes(self, ahead: int, length: int) -> bool:
+        """Whether a block, so many bytes ahead, ends with its length."""
+        stop = self._window.at + ahead + (length + 3 & ~3)
+        return self._window.data[stop - 4 : stop] == length.to_bytes(4, self.layout.order)
 
-    def _repair(self, offset: int, stop: int) -> bool:
+    def _repair(self, size: int) -> bool:
         """Go on after a block whose two lengths differ if another good block, or the end, follows; say which."""
-        goes_on = stop == len(self._data) or begins_section(self._data, stop) or self._is_whole(stop)
+        window = self._window
+        window.more(size + _SMALLEST_BLOCK)
+        at_end = window.left == size
+        goes_on = at_end or begins_section(window.data, window.at + size) or self._is_whole(size)
         tail = "read by the first" if goes_on else "the file is damaged from here on"
-        self._notes.warn(offset, f"a block's two lengths differ; {tail}")
+        self._warn(window.at, f"a block's two lengths differ; {tail}")
         return goes_on
 
-    def _is_whole(self, offset: int) -> bool:
-        if offset + _SMALLEST_BLOCK > len(self._data):
+    def _is_whole(self, ahead: int) -> bool:
+        window = self._window
+        if window.left < ahead + _SMALLEST_BLOCK:
             return False
-        _, length = self._layout.block.unpack_from(self._data, offset)
-        stop = offset + (length + 3 & ~3)
-        return length >= _SMALLEST_BLOCK and stop <= len(self._data) and self._closes(stop, length)
+        _, length = self.layout.block.unpack_from(window.data, window.at + ahead)
+        if not _SMALLEST_BLOCK <= length <= LONGEST_BLOCK or not window.more(ahead + (length + 3 & ~3)):
+            return False
+        return self._closes(ahead, length)
+
+    def _warn(self, offset: int, words: str) -> None:
+        self._notes.warn(self._window.base + offset, words)
 
     def _lacks(self, offset: int, end: int, needed: Struct, what: str) -> bool:
         if end - offset >= needed.size:
             return False
-        self._notes.warn(offset - 8, f"{what} is too short: {end - offset} of {needed.size} bytes")
+        self._warn(offset - 8, f"{what} is too short: {end - offset} of {needed.size} bytes")
         return True
 
     def _read_section(self, offset: int, end: int) -> None:
-        self._first_interface = len(self._notes.interfaces)
-        self._clocks = []
-        if self._lacks(offset, end, self._layout.section, "a section header"):
+        self.first_interface = len(self._notes.interfaces)
+        self.clocks = []
+        if self._lacks(offset, end, self.layout.section, "a section header"):
             return
-        major, minor = self._layout.section.unpack_from(self._data, offset)
+        major, minor = self.layout.section.unpack_from(self._data, offset)
         if major != 1:
-            self._notes.warn(offset - 8, f"pcapng version {major}.{minor} is not known; read as 1.0")
-        options = self._options(offset + self._layout.section.size, end)
+            self._warn(offset - 8, f"pcapng version {major}.{minor} is not known; read as 1.0")
+        options = self._options(offset + self.layout.section.size, end)
         self._notes.comments.extend(_text(value) for code, value in options if code == Option.COMMENT)
 
     def _read_interface(self, offset: int, end: int) -> None:
-        if self._lacks(offset, end, self._layout.interface, "an interface description"):
+        if self._lacks(offset, end, self.layout.interface, "an interface description"):
             return
-        link_type, _, snap_length = self._layout.interface.unpack_from(self._data, offset)
+        link_type, _, snap_length = self.layout.interface.unpack_from(self._data, offset)
         options = dict(self._options(offset + 8, end))
-        self._clocks.append(self._read_clock(offset - 8, options))
+        self.clocks.append(self._read_clock(offset - 8, options))
         rule = options.get(InterfaceOption.FILTER, b"")
         self._notes.interfaces.append(
             Interface(
@@ -165,57 +231,57 @@ class Reader:
             )
         )
 
-    def _read_clock(self, offset: int, options: dict[int, bytes]) -> _Clock:
+    def _read_clock(self, offset: int, options: dict[int, bytes]) -> Clock:
         resolution = options.get(InterfaceOption.TIME_RESOLUTION, b"\x06")
         shift = options.get(InterfaceOption.TIME_OFFSET, bytes(8))
         if len(resolution) != 1 or len(shift) != 8:
-            self._notes.warn(offset, "if_tsresol or if_tsoffset has a wrong length; microseconds assumed")
-            return _Clock()
-        offset_ns = int.from_bytes(shift, self._layout.order, signed=True) * NANOSECONDS
+            self._warn(offset, "if_tsresol or if_tsoffset has a wrong length; microseconds assumed")
+            return Clock()
+        offset_ns = int.from_bytes(shift, self.layout.order, signed=True) * NANOSECONDS
         exponent = resolution[0] & 0x7F
         if resolution[0] & 0x80:
-            return _Clock(NANOSECONDS, 1 << exponent, offset_ns)
+            return Clock(NANOSECONDS, 1 << exponent, offset_ns)
         if exponent <= 9:
-            return _Clock(10 ** (9 - exponent), 1, offset_ns)
-        return _Clock(1, 10 ** (exponent - 9), offset_ns)
+            return Clock(10 ** (9 - exponent), 1, offset_ns)
+        return Clock(1, 10 ** (exponent - 9), offset_ns)
 
     def _read_enhanced(self, offset: int, end: int) -> Frame | None:
         if end - offset < 20:
-            self._lacks(offset, end, self._layout.enhanced, "a packet block")
+            self._lacks(offset, end, self.layout.enhanced, "a packet block")
             return None
-        interface, high, low, captured, length = self._layout.enhanced.unpack_from(self._data, offset)
+        interface, high, low, captured, length = self.layout.enhanced.unpack_from(self._data, offset)
         return self._read_frame(interface, high << 32 | low, offset + 20, captured, length, end)
 
     def _read_packet(self, offset: int, end: int) -> Frame | None:
-        if self._lacks(offset, end, self._layout.packet, "a packet block"):
+        if self._lacks(offset, end, self.layout.packet, "a packet block"):
             return None
-        interface, drops, high, low, captured, length = self._layout.packet.unpack_from(self._data, offset)
+        interface, drops, high, low, captured, length = self.layout.packet.unpack_from(self._data, offset)
         if drops not in (0, _UNKNOWN_DROPS):
             self._count_drops(interface, drops)
         return self._read_frame(interface, high << 32 | low, offset + 20, captured, length, end)
 
     def _read_simple(self, offset: int, end: int) -> Frame | None:
-        if self._lacks(offset, end, self._layout.simple, "a simple packet block"):
+        if self._lacks(offset, end, self.layout.simple, "a simple packet block"):
             return None
-        if not self._clocks:
-            self._notes.warn(offset - 8, "a packet on interface 0, which is not described; skipped")
+        if not self.clocks:
+            self._warn(offset - 8, "a packet on interface 0, which is not described; skipped")
             return None
         if not self._said_timeless:
             self._said_timeless = True
-            self._notes.warn(offset - 8, "simple packet blocks carry no time; these packets have time 0")
-        (length,) = self._layout.simple.unpack_from(self._data, offset)
-        limit = self._notes.interfaces[self._first_interface].snap_length or length
+            self._warn(offset - 8, "simple packet blocks carry no time; these packets have time 0")
+        (length,) = self.layout.simple.unpack_from(self._data, offset)
+        limit = self._notes.interfaces[self.first_interface].snap_length or length
         body = self._take(offset - 8, offset + 4, min(length, limit), end)
-        return Frame(0, body, length if length > len(body) else len(body), self._first_interface)
+        return Frame(0, body, length if length > len(body) else len(body), self.first_interface)
 
     def _read_frame(self, interface: int, units: int, start: int, captured: int, length: int, end: int) -> Frame | None:
-        if interface >= len(self._clocks):
-            self._notes.warn(start - 28, f"a packet on interface {interface}, which is not described; skipped")
+        if interface >= len(self.clocks):
+            self._warn(start - 28, f"a packet on interface {interface}, which is not described; skipped")
             return None
         body = self._take(start - 28, start, captured, end)
-        multiplier, divisor, offset_ns = self._clocks[interface]
+        multiplier, divisor, offset_ns = self.clocks[interface]
         time_ns = units * multiplier // divisor + offset_ns
-        index = self._first_interface + interface
+        index = self.first_interface + interface
         length = length if length > len(body) else len(body)
         options = start + (captured + 3 & ~3)
         if options + 4 > end:
@@ -225,7 +291,7 @@ class Reader:
 
     def _take(self, block: int, start: int, size: int, end: int) -> bytes:
         if start + size > end:
-            self._notes.warn(block, f"a packet of {size} bytes in a block that has room for {end - start}")
+            self._warn(block, f"a packet of {size} bytes in a block that has room for {end - start}")
             size = end - start
         return self._data[start : start + size]
 
@@ -236,44 +302,44 @@ class Reader:
             if code == Option.COMMENT:
                 comments.append(_text(value))
             elif code == PacketOption.FLAGS and len(value) == 4:
-                direction = _DIRECTIONS[self._layout.number(value) & 3]
+                direction = _DIRECTIONS[self.layout.number(value) & 3]
             elif code == PacketOption.DROP_COUNT and len(value) == 8:
-                self._count_drops(interface, self._layout.number(value))
+                self._count_drops(interface, self.layout.number(value))
         return direction, tuple(comments)
 
     def _read_statistics(self, offset: int, end: int) -> None:
-        if self._lacks(offset, end, self._layout.statistics, "an interface statistics block"):
+        if self._lacks(offset, end, self.layout.statistics, "an interface statistics block"):
             return
-        interface, _, _ = self._layout.statistics.unpack_from(self._data, offset)
-        if interface >= len(self._clocks):
-            self._notes.warn(offset - 8, f"statistics of interface {interface}, which is not described; skipped")
+        interface, _, _ = self.layout.statistics.unpack_from(self._data, offset)
+        if interface >= len(self.clocks):
+            self._warn(offset - 8, f"statistics of interface {interface}, which is not described; skipped")
             return
         options = self._options(offset + 12, end)
-        counts = {code: self._layout.number(value) for code, value in options if len(value) == 8}
+        counts = {code: self.layout.number(value) for code, value in options if len(value) == 8}
         dropped = [counts[code] for code in _DROPS if code in counts]
         self._notes.statistics.append(
             InterfaceStatistics(
-                interface=self._first_interface + interface,
+                interface=self.first_interface + interface,
                 received=counts.get(StatisticsOption.RECEIVED),
                 dropped=min(sum(dropped), _MAX_COUNT) if dropped else None,
             )
         )
 
     def _options(self, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
-        unpack = self._layout.option.unpack_from
+        unpack = self.layout.option.unpack_from
         while offset + 4 <= end:
             code, length = unpack(self._data, offset)
             offset += 4
             if code == Option.END:
                 return
             if offset + length > end:
-                self._notes.warn(offset - 4, f"option {code} of {length} bytes is longer than its block")
+                self._warn(offset - 4, f"option {code} of {length} bytes is longer than its block")
                 return
             yield code, self._data[offset : offset + length]
             offset += length + 3 & ~3
 
     def _count_drops(self, interface: int, count: int) -> None:
-        index = self._first_interface + interface
+        index = self.first_interface + interface
         self._drops[index] = self._drops.get(index, 0) + count
 
     def _report_drops(self) -> None:

@@ -6,14 +6,16 @@ what could not be read, or a `UsageError` when they are no capture at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from testbed.errors import UsageError
 from testbed.pcap import classic, pcapng
 from testbed.pcap.frame import Capture, Frame
 from testbed.pcap.gunzip import GZIP_MAGIC, MAX_INFLATED, inflate
 from testbed.pcap.notes import Notes
+from testbed.pcap.window import Window
 
+_LONGEST_BEGINNING = 16  # bytes that tell what a file is
 _CONVERT = "Convert it first: editcap -F pcapng FILE NEW."
 _UNPACK = "Unpack it first."
 # how a file that we cannot read begins: (what it is, what to do about it)
@@ -50,17 +52,38 @@ def iterate_frames(data: bytes, notes: Notes, *, limit: int = MAX_INFLATED) -> I
     `notes` is complete when the iterator is exhausted; a frame's interface is in it before the frame.
     Raises `UsageError` at once if the bytes are no capture.
     """
-    if data[:2] == GZIP_MAGIC:
-        data, complaint = inflate(data, limit)
-        if complaint:
-            notes.warn(len(data), complaint)
-        if not data and complaint:
-            raise UsageError(f"This is no capture file: {complaint}, and nothing could be unpacked.", remedy=_UNPACK)
-    if data[:4] in classic.FORMATS:
-        return classic.read_frames(data, notes)
-    if pcapng.begins_section(data):
-        return pcapng.Reader(data, notes).frames()
-    raise _refuse(data)
+    return open_capture((data,), notes, limit=limit).frames()
+
+
+def open_capture(chunks: Iterable[bytes], notes: Notes, *, limit: int | None = None) -> classic.Reader | pcapng.Reader:
+    """The reader of a capture that comes in chunks, of which it holds no more than it must.
+
+    Raises `UsageError` if they are no capture; `limit` bounds the size of gzip'ed data once unpacked.
+    """
+    window = Window(chunks)
+    window.more(len(GZIP_MAGIC))
+    if window.data[:2] == GZIP_MAGIC:
+        window = _unpack(window, notes, limit)
+    window.more(_LONGEST_BEGINNING)
+    if window.data[:4] in classic.FORMATS:
+        return classic.Reader(window, notes)
+    if pcapng.begins_section(window.data):
+        return pcapng.Reader(window, notes)
+    raise _refuse(window.data)
+
+
+def _unpack(packed: Window, notes: Notes, limit: int | None) -> Window:
+    """The unpacked file of a gzip'ed one."""
+    complaints: list[str] = []
+
+    def complain(offset: int, words: str) -> None:
+        complaints.append(words)
+        notes.warn(offset, words)
+
+    window = Window(inflate(packed.rest(), limit, complain))
+    if not window.more(1) and complaints:
+        raise UsageError(f"This is no capture file: {complaints[0]}, and nothing could be unpacked.", remedy=_UNPACK)
+    return window
 
 
 def _refuse(data: bytes) -> UsageError:

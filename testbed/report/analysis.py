@@ -1,67 +1,86 @@
 """The connections of any capture as a table: who, how opened, how closed, how much, how long.
 
 The columns are as wide as what is in them. Where they do not fit into the width, the two ends of a connection get a
-line of their own above its numbers.
+line of their own above its numbers. Findings of the audit stand below their connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from testbed.report.escape import clean
 from testbed.report.facts import list_packets
 from testbed.report.style import ASCII, UNICODE, Glyphs, Line, Span, fit, wrap
 from testbed.report.text import show_endpoint
-from testbed.tcp.connection import Connection, Finding, Teardown
+from testbed.summary import Summary, say_teardown, summarize
+from testbed.tcp.connection import Connection, Endpoint, Finding, FindingKind
+
+__all__ = ["Table", "render_connections", "say_teardown"]
 
 HEADER = ("#", "state", "client > server", "opened", "closed", "bytes > <", "again > <", "seconds")
 NUMERIC = frozenset({5, 6, 7})
 WHO = 2
 GAP = "  "
 HANGING = "    "
+NOTHING: Line = (("no TCP connections", "dim"),)
+
+Row = tuple[str, ...]  # the columns but the first
 
 
-def render_connections(connections: Sequence[Connection], *, width: int, unicode: bool = True) -> list[Line]:
-    """The table of `testbed analyze`, at most `width` columns wide, findings of the audit below their connection."""
-    if not connections:
-        return [(("no TCP connections", "dim"),)]
-    glyphs = UNICODE if unicode else ASCII
-    rows = [_row(at, connection, glyphs) for at, connection in enumerate(connections, start=1)]
-    widths = [max(len(row[at]) for row in (HEADER, *rows)) for at in range(len(HEADER))]
-    own_line = sum(widths) + len(GAP) * (len(widths) - 1) > width
-    lines = _lines(HEADER, widths, own_line, "dim")
-    for row, connection in zip(rows, connections, strict=True):
-        lines += _lines(row, widths, own_line, "")
-        lines += [line for finding in connection.audit for line in _finding(finding, width, glyphs)]
-    return [fit(line, width) for line in lines]
+class Table:
+    """The table of `testbed analyze`, at most `width` columns wide: first all rows are measured, then drawn."""
+
+    def __init__(self, width: int, *, unicode: bool = True) -> None:
+        self._width = width
+        self._glyphs: Glyphs = UNICODE if unicode else ASCII
+        self._widths = [len(title) for title in HEADER]
+
+    def measure(self, summary: Summary) -> Row:
+        """The cells of a connection; columns become as wide as they need."""
+        row = _cells(summary, self._glyphs)
+        for at, text in enumerate(row, start=1):
+            if len(text) > self._widths[at]:
+                self._widths[at] = len(text)
+        return row
+
+    def draw(self, rows: Iterable[tuple[int, Row, Sequence[Finding]]], last: int) -> Iterator[Line]:
+        """The lines: a number, cells and findings for each row; `last` is the highest number."""
+        widths = [max(self._widths[0], len(str(last))), *self._widths[1:]]
+        own_line = sum(widths) + len(GAP) * (len(widths) - 1) > self._width
+        header = _lines(HEADER, widths, own_line, "dim")
+        for number, row, findings in rows:
+            yield from (fit(line, self._width) for line in header)
+            header = []
+            for line in _lines((str(number), *row), widths, own_line, ""):
+                yield fit(line, self._width)
+            for finding in findings:
+                yield from (fit(line, self._width) for line in _finding(finding, self._width, self._glyphs))
+        if header:
+            yield NOTHING
 
 
-def _row(number: int, connection: Connection, glyphs: Glyphs) -> tuple[str, ...]:
-    client, server = connection.client_flow, connection.server_flow
+def render_connections(
+    connections: Sequence[Connection], *, width: int, unicode: bool = True, first: int = 1
+) -> list[Line]:
+    """The table of these connections, counting from `first`."""
+    table = Table(width, unicode=unicode)
+    rows = [
+        (number, table.measure(summarize(connection)), connection.audit)
+        for number, connection in enumerate(connections, start=first)
+    ]
+    return list(table.draw(rows, first + len(rows) - 1))
+
+
+def _cells(summary: Summary, glyphs: Glyphs) -> Row:
     return (
-        str(number),
-        clean(connection.conn_state, unicode=glyphs.unicode),
-        f"{show_endpoint(connection.client)} > {show_endpoint(connection.server)}",
-        _opened(connection),
-        say_teardown(connection.teardown),
-        f"{client.bytes} {server.bytes}",
-        f"{client.retransmits} {server.retransmits}",
-        f"{(connection.last_ns - connection.first_ns) / 1e9:.6f}",
+        clean(summary.state, unicode=glyphs.unicode),
+        f"{show_endpoint(Endpoint(*summary.client))} > {show_endpoint(Endpoint(*summary.server))}",
+        summary.opened,
+        summary.closed,
+        f"{summary.bytes[0]} {summary.bytes[1]}",
+        f"{summary.retransmits[0]} {summary.retransmits[1]}",
+        f"{(summary.last_ns - summary.first_ns) / 1e9:.6f}",
     )
-
-
-def _opened(connection: Connection) -> str:
-    handshake = connection.handshake
-    again = handshake.syn_retransmits + handshake.synack_retransmits
-    return handshake.outcome.value + (f" ({again} again)" if again else "")
-
-
-def say_teardown(teardown: Teardown) -> str:
-    """How a connection closed and by whom: `fin, client first`, `rst by server`."""
-    said = teardown.kind.value
-    if teardown.reset_by is not None:
-        return f"{said} by {teardown.reset_by.value}"
-    return said if teardown.closed_first is None else f"{said}, {teardown.closed_first.value} first"
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], own_line: bool, style: str) -> list[Line]:
@@ -77,7 +96,11 @@ def _columns(row: Sequence[str], widths: Sequence[int]) -> enumerate[tuple[str, 
 
 
 def _finding(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
-    word = "audit" if finding.sure else "audit, perhaps"
-    said = f"{word}: {finding.rule}: {finding.says} (packets {list_packets(finding.packets)})"
+    word = _WORDS[finding.kind] if finding.sure else f"{_WORDS[finding.kind]}, perhaps"
+    where = ", ".join(filter(None, (finding.section, f"packets {list_packets(finding.packets)}")))
+    said = clean(f"{word}: {finding.rule}: {finding.says} ({where})", unicode=glyphs.unicode)
     style = "failed" if finding.sure else "unknown"
-    return wrap(clean(said, unicode=glyphs.unicode), width=width, first=(HANGING, ""), style=style)
+    return wrap(said, width=width, first=(HANGING, ""), style="dim" if finding.kind is FindingKind.NOTE else style)
+
+
+_WORDS = {FindingKind.PROTOCOL: "audit", FindingKind.CAPTURE: "capture", FindingKind.NOTE: "note"}

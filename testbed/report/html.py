@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from testbed.evidence import (
     CaptureCount,
     FaultFired,
     HostFacts,
-    LinkCount,
     LogLine,
     ProgramEnd,
     StateSample,
@@ -35,6 +34,8 @@ from testbed.report.ladder import PacketRow, climb, origin_ns
 from testbed.report.svg import render_svg
 from testbed.report.text import show_endpoint
 from testbed.verdict.value import Judgement
+from testbed.verdict.wire import Share, show_ms
+from testbed.verdict.wire_checks import show_asked
 
 LISTED_PACKETS = 2000
 LISTED_RECORDS = 1000
@@ -58,7 +59,7 @@ def render_html(judgement: Judgement) -> str:
         trim_blocks=True,
         finalize=_clean_text,
     )
-    environment.filters.update(endpoint=show_endpoint, teardown=say_teardown, hidden=_hidden, asked=_asked)
+    environment.filters.update(endpoint=show_endpoint, teardown=say_teardown, hidden=_hidden)
     page_style = environment.get_template("report.css").render()
     styles = {"page_style": Markup(page_style), "policy": Markup(policy(page_style, DRAWING_STYLE))}
     return environment.get_template("report.html.j2").render(_values(judgement) | styles)
@@ -72,14 +73,28 @@ def _hidden(listed: _Listed) -> str:
     return f"and {listed.hidden} more" if listed.hidden else ""
 
 
-def _asked(asked: Mapping[str, Any]) -> str:
-    """`{"198.18.0.3": {"delay": "10ms"}}` as `198.18.0.3: delay 10ms`."""
-    return "; ".join(
-        f"{source}: {', '.join(f'{name} {value}' for name, value in told.items())}"
-        if isinstance(told, Mapping)
-        else f"{source} {told}"
-        for source, told in asked.items()
-    )
+def _way(name: str, share: Share) -> dict[str, Any]:
+    """One direction of the wire, or a share of it, its texts ready."""
+    times = (share.quantile_ns(part) for part in (0.5, 0.95, 1.0))
+    return {
+        "name": name,
+        "asked": show_asked(share.asked),
+        "packets": share.packets,
+        "delivered": share.delivered,
+        "lost": share.lost,
+        "duplicates": share.duplicates,
+        "corrupted": share.corrupted,
+        "times": ["" if time is None else show_ms(time) for time in times],
+    }
+
+
+def _ways(judgement: Judgement) -> list[dict[str, Any]]:
+    """Each direction of the wire; where several things were asked of it, each for itself."""
+    return [
+        _way(traffic.name if len(traffic.shares) == 1 else f"{traffic.name} ({number})", share)
+        for traffic in judgement.traffic
+        for number, share in enumerate(traffic.shares, 1)
+    ]
 
 
 def policy(*styles: str) -> str:
@@ -110,7 +125,7 @@ def _values(judgement: Judgement) -> dict[str, object]:
         "connections": _listed(judgement.connections, LISTED_RECORDS),
         "hosts": [_host(judgement, facts.host) for facts in evidence.all(HostFacts)],
         "faults": _listed(evidence.all(FaultFired), LISTED_RECORDS),
-        "links": evidence.all(LinkCount),
+        "ways": _ways(judgement),
         "captures": evidence.all(CaptureCount),
         "filter": facts.display_filter(judgement),
         "once": facts.ONCE,

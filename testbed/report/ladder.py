@@ -17,7 +17,7 @@ from testbed.packet import Flags, Packet, Protocol
 from testbed.report.lanes import Lanes, place_hosts
 from testbed.report.relative import MODULUS, Scales, Segment, scale, segment
 from testbed.tcp.connection import Connection
-from testbed.verdict.value import Judgement, Outcome, Trip
+from testbed.verdict.value import Change, Judgement, Outcome, Trip
 
 FOLD_ABOVE = 60
 
@@ -35,7 +35,10 @@ class Mark(StrEnum):
 
     RETRANSMISSION = "retransmission"
     DUPLICATE = "duplicate"
-    FORGED = "forged"  # its sender's own capture, which missed nothing, never saw it
+    FORGED = "forged"  # by a fault; or its sender's own capture, which missed nothing, never saw it
+    REWRITTEN = "rewritten"
+    CORRUPTED = "corrupted"
+    HELD_BACK = "held back"  # by a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +277,11 @@ def _marks(trip: Trip, index: _Index, repeated: frozenset[int]) -> tuple[Mark, .
     found = {
         Mark.RETRANSMISSION: bool(repeated.intersection(_numbers(trip))),
         Mark.DUPLICATE: trip.fate == "duplicate",
-        Mark.FORGED: trip.sent is None and trip.fate != "duplicate" and trip.source in index.all_seen,
+        Mark.FORGED: trip.change is Change.FORGED
+        or (trip.sent is None and trip.fate != "duplicate" and trip.source in index.all_seen),
+        Mark.REWRITTEN: trip.change is Change.REWRITTEN,
+        Mark.CORRUPTED: trip.change is Change.CORRUPTED,
+        Mark.HELD_BACK: trip.change is Change.DELAYED,
     }
     return tuple(mark for mark, there in found.items() if there)
 

@@ -32,7 +32,7 @@ def render_text(judgement: Judgement, *, width: int, unicode: bool, folder: str 
     glyphs = UNICODE if unicode else ASCII
     sections = (
         _headline(judgement, width, glyphs),
-        _ladder(judgement, width, glyphs),
+        draw_ladder(judgement, width, glyphs),
         _checks(judgement, width, glyphs),
         _ending(judgement, width, glyphs, folder or facts.folder(judgement.evidence.run)),
     )
@@ -55,7 +55,7 @@ def _headline(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
 # --- the ladder ---
 
 
-def _ladder(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
+def draw_ladder(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
     ladder = climb(judgement)
     if not ladder.rows:
         return [(("no packets and no changes of state were seen", "dim"),)]
@@ -147,16 +147,16 @@ def _checks(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
     passed = sorted_checks[Outcome.PASSED]
     bad = [*sorted_checks[Outcome.FAILED], *sorted_checks[Outcome.UNKNOWN]]
     lines = [line for check in bad[:MANY_FAILURES] for line in _bad_check(check, judgement, width, glyphs)]
-    lines += _short_checks(bad[MANY_FAILURES:], width, glyphs)
+    lines += short_checks(bad[MANY_FAILURES:], width, glyphs)
     if bad and passed:
         names = ", ".join(check.name for check in passed)
         lines += labelled(("passed", "passed"), names, width=width, glyphs=glyphs)
     elif passed:
-        lines += _short_checks(passed, width, glyphs)
+        lines += short_checks(passed, width, glyphs)
     return lines
 
 
-def _short_checks(checks: Sequence[Check], width: int, glyphs: Glyphs) -> list[Line]:
+def short_checks(checks: Sequence[Check], width: int, glyphs: Glyphs) -> list[Line]:
     """Verdict, name and what was seen of each check, in three columns."""
     names = [clip(clean(check.name, unicode=glyphs.unicode), width // 2) for check in checks]
     column = max(map(cells, names), default=0)

@@ -2,16 +2,20 @@
 
 Works on the plain tree of a file (or of `dump_scenario`), since a file with other mistakes has no Scenario yet, and its
 contradictions shall be told in the same breath. Only what can never work is refused: a scenario may well be about a
-socket call that fails. A new check is a function and a row of CHECKS.
+socket call that fails. A new check is a function and a row of CHECKS; those of the wire and of faults are in modules of
+their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
+from testbed.scenario import fault_consistency, inject_consistency, wire_consistency
+from testbed.scenario.counters import is_counter, spellings
 from testbed.scenario.deeds import (
     NEVER,
     Deed,
@@ -20,6 +24,7 @@ from testbed.scenario.deeds import (
     gather,
     items,
     mentions,
+    parsed,
     payloads,
     peer_of,
     replica_count,
@@ -27,14 +32,13 @@ from testbed.scenario.deeds import (
     text,
 )
 from testbed.scenario.mistakes import MOST, Complaint, Path, listed, nearest
-from testbed.scenario.model import RESERVED_HOSTS, Impairment
+from testbed.scenario.model import MOST_KERNELS, RESERVED_HOSTS
 from testbed.scenario.steps import FREE
-from testbed.scenario.units import parse_count_range, parse_duration, parse_size
-
-T = TypeVar("T")
+from testbed.scenario.units import parse_count_range, parse_size
 
 MAKES_SOCKET = ("socket", "bind", "listen", "accept", "connect", "udp")
-NEEDS_SOCKET = frozenset({"send", "recv", "shutdown", "close", "abort", "sockopt"})
+NEEDS_SOCKET = frozenset({"send", "recv", "shutdown", "close", "abort", "sockopt", "md5"})
+LAST = {"hold": "holds until the captures have ended", "kill": "ends the program"}  # no step comes after these
 GIVES_PORT = {"connect": ("listen", "bind"), "sendto": ("udp", "bind")}  # the steps that `server:free` may be about
 NEVER_COMPLETE = frozenset({"unanswered", "refused", "reset", "half-open", "mid-stream"})  # their duration_ns is None
 
@@ -147,22 +151,22 @@ def _own_and_later(wait: Deed, marks: list[Deed], facts: Facts) -> bool:
     return alone and marks[0].order > wait.order and all(mark.host == wait.host for mark in marks)
 
 
-def _after_hold(facts: Facts) -> Iterator[Complaint]:
-    held: set[Path] = set()
+def _after_the_last(facts: Facts) -> Iterator[Complaint]:
+    held: dict[Path, str] = {}
     for deed in facts.deeds:
-        if deed.name == "hold":
-            held.update(deed.path[:length] for length in range(4, len(deed.path) + 1, 2))
+        if deed.name in LAST:
+            held.update((deed.path[:length], deed.name) for length in range(4, len(deed.path) + 1, 2))
     for deed in facts.deeds:
         *above, index = deed.path
-        if isinstance(index, int) and (*above, index - 1) in held:
-            yield Complaint(deed.path, "never happens: the step before it holds until the captures have ended")
+        if isinstance(index, int) and (last := held.get((*above, index - 1))):
+            yield Complaint(deed.path, f"never happens: the step before it {LAST[last]}")
 
 
 def _equals(facts: Facts) -> Iterator[Complaint]:
     """What must have been read is as long as what is read."""
     for deed in facts.deeds:
         wanted = _length(deed.keys.get("equals"))
-        asked = _parsed(parse_size, deed.value) if deed.name in ("recv", "recvfrom") else None
+        asked = parsed(parse_size, deed.value) if deed.name in ("recv", "recvfrom") else None
         if wanted is None or asked is None:
             continue
         path = (*deed.path, "equals")
@@ -174,13 +178,14 @@ def _equals(facts: Facts) -> Iterator[Complaint]:
 
 def _length(payload: Any) -> int | None:
     keys = {"text": payload} if isinstance(payload, str) else payload if isinstance(payload, dict) else {}
-    if len({"text", "hex", "file", "random"} & keys.keys()) != 1:
+    if len({"text", "hex", "file", "random", "numbered"} & keys.keys()) != 1:
         return None
     if isinstance(words := keys.get("text"), str):
         return len(words.encode("utf-8"))
     if isinstance(digits := keys.get("hex"), str):
         return len("".join(digits.split())) // 2
-    return _parsed(parse_size, keys["random"]) if "random" in keys else None
+    size = keys.get("random", keys.get("numbered"))
+    return None if size is None else parsed(parse_size, size)
 
 
 def _files(facts: Facts) -> Iterator[Complaint]:
@@ -192,27 +197,20 @@ def _files(facts: Facts) -> Iterator[Complaint]:
             yield Complaint((*path, "file"), says)
 
 
+def _numbered(facts: Facts) -> Iterator[Complaint]:
+    """What is expected is the same in every round."""
+    for path, payload in payloads(facts):
+        if path[0] == "expect" and isinstance(payload, dict) and "numbered" in payload:
+            yield Complaint((*path, "numbered"), "a numbered payload is another in each round: expect its bytes as hex")
+
+
 def _beside(name: str) -> bool:
     path = PurePosixPath(name)
     odd = "\0" in name or "\\" in name
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
 
 
-# ---------------------------------------------------------------- wire and expectations
-
-
-def _jitter(facts: Facts) -> Iterator[Complaint]:
-    wire = facts.section("wire")
-    general = {key: value for key, value in wire.items() if "->" not in key}
-    one_way = [(("wire", key), value) for key, value in wire.items() if "->" in key]
-    for path, impairment in [(("wire",), general), *one_way]:
-        if not isinstance(impairment, dict) or impairment.keys() - Impairment.model_fields.keys():
-            continue  # an unknown key may be the delay, misspelt
-        delay = _parsed(parse_duration, impairment.get("delay", 0))
-        jitter = _parsed(parse_duration, impairment.get("jitter", 0))
-        if delay is not None and jitter is not None and jitter > delay:
-            says = "is more than the delay: packets cannot arrive before they were sent"
-            yield Complaint((*path, "jitter"), says)
+# ---------------------------------------------------------------- expectations
 
 
 def _snapshots(facts: Facts) -> Iterator[Complaint]:
@@ -248,10 +246,29 @@ def _closing(facts: Facts) -> Iterator[Complaint]:
 
 def _no_connection(facts: Facts) -> Iterator[Complaint]:
     expect = facts.section("expect")
-    wanted = _parsed(parse_count_range, expect.get("connections"))
+    wanted = parsed(parse_count_range, expect.get("connections"))
     for key in ("handshake", "teardown"):
         if wanted is not None and wanted.high == 0 and expect.get(key):
             yield Complaint(("expect", key), "nothing to look at: connections is 0", at_key=True)
+
+
+def _counters(facts: Facts) -> Iterator[Complaint]:
+    for host in facts.section("expect", "counters"):
+        for name in facts.section("expect", "counters", host):
+            if not is_counter(name):
+                says = "the kernel has no such counter; nstat(8) prints those that it has"
+                yield Complaint(("expect", "counters", host, name), says, nearest(name, spellings()), at_key=True)
+
+
+def _by_kernel(facts: Facts) -> Iterator[Complaint]:
+    """What is expected of some kernels is held against the rest of the file as if it stood there."""
+    for index, part in enumerate(islice(items(facts.section("expect").get("by_kernel")), MOST_KERNELS)):
+        if isinstance(part, dict):
+            expect = {key: value for key, value in part.items() if key not in ("kernel", "by_kernel")}
+            alone = replace(facts, tree={**facts.tree, "expect": expect})
+            for complaint in (complaint for check in CHECKS for complaint in islice(check(alone), MOST)):
+                if complaint.path[0] == "expect":
+                    yield replace(complaint, path=("expect", "by_kernel", index, *complaint.path[1:]))
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Complaint]], ...] = (
@@ -263,21 +280,18 @@ CHECKS: tuple[Callable[[Facts], Iterator[Complaint]], ...] = (
     _sockets,
     _free_ports,
     _marks,
-    _after_hold,
+    _after_the_last,
     _equals,
     _files,
-    _jitter,
+    _numbered,
+    *wire_consistency.CHECKS,
+    *fault_consistency.CHECKS,
+    *inject_consistency.CHECKS,
     _snapshots,
     _logs,
     _opening,
     _closing,
     _no_connection,
+    _counters,
+    _by_kernel,
 )
-
-
-def _parsed(parse: Callable[[object], T], value: Any) -> T | None:
-    """The quantity, or None where it is not one, of which the schema speaks."""
-    try:
-        return parse(value)
-    except ValueError:
-        return None

@@ -6,15 +6,18 @@ All questions are answered from tables, so that a file of many thousand steps ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from testbed.scenario.mistakes import Path
 from testbed.scenario.steps import step_name
 
+T = TypeVar("T")
+
 MOST_REPLICAS = 64
+DIRECTED_EXPECTATIONS = ("datagrams", "lost", "delay", "duplicated", "corrupted")  # any two hosts' directions
 PAYLOAD_KEYS = ("send", "data", "equals")
 NEVER = 1 << 62  # an order after all others
 
@@ -54,6 +57,10 @@ class Facts:
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
+
+    def moments(self) -> list[Mapping[str, Any]]:
+        """The mappings of the wire's timeline; an empty one for what is none."""
+        return [moment if isinstance(moment, dict) else {} for moment in items(self.section("wire").get("timeline"))]
 
     def named(self, host: str, before: int = NEVER) -> list[str]:
         """The socket names that a host's steps make before this order."""
@@ -105,10 +112,21 @@ def mentions(facts: Facts) -> Iterator[tuple[Path, str, bool]]:
     for deed in facts.deeds:
         if deed.name in ("connect", "sendto") and (peer := peer_of(deed.value)):
             yield (*deed.path, deed.name), peer[0], False
+        if deed.name == "md5" and (name := text(deed.value)):
+            yield (*deed.path, "md5"), name, False
+        crafted = deed.value if deed.name == "inject" and isinstance(deed.value, dict) else {}
+        for key in ("to", "from"):
+            if host := text(crafted.get(key)).partition(":")[0]:
+                yield (*deed.path, "inject", key), host, False
     for index, fault in enumerate(items(facts.tree.get("faults"))):
         if isinstance(fault, dict) and isinstance(fault.get("from"), str):
             yield ("faults", index, "from"), fault["from"], False
-    for section in (("expect", "states"), ("expect", "logs")):
+    for index, moment in enumerate(facts.moments()):
+        for key in ("down", "up"):
+            for place, name in enumerate(items(moment.get(key))):
+                if isinstance(name, str):
+                    yield ("wire", "timeline", index, key, place), name, False
+    for section in (("expect", "states"), ("expect", "logs"), ("expect", "counters")):
         yield from (((*section, host), host, True) for host in facts.section(*section))
     for path, ends in directions(facts):
         yield from ((path, host, True) for host in dict.fromkeys(ends))
@@ -116,17 +134,21 @@ def mentions(facts: Facts) -> Iterator[tuple[Path, str, bool]]:
 
 def directions(facts: Facts) -> Iterator[tuple[Path, tuple[str, str]]]:
     """Every `client->server` that may name any two hosts."""
-    for section in (("wire",), ("expect", "datagrams")):
-        for key in facts.section(*section):
+    moments = [(("wire", "timeline", index), moment) for index, moment in enumerate(facts.moments())]
+    expected = [(("expect", key), facts.section("expect", key)) for key in DIRECTED_EXPECTATIONS]
+    for path, keys in ((("wire",), facts.section("wire")), *moments, *expected):
+        for key in keys:
             source, arrow, target = key.partition("->")
             if arrow and source and target:
-                yield (*section, key), (source, target)
+                yield (*path, key), (source, target)
 
 
 def payloads(facts: Facts) -> Iterator[tuple[Path, Any]]:
     """Every payload, of steps and of expectations."""
     for deed in facts.deeds:
         yield from (((*deed.path, key), deed.keys[key]) for key in PAYLOAD_KEYS if key in deed.keys)
+        if deed.name == "inject" and isinstance(deed.value, dict) and "payload" in deed.value:
+            yield (*deed.path, "inject", "payload"), deed.value["payload"]
     for key, payload in facts.section("expect", "payload").items():
         yield ("expect", "payload", key), payload
     for key, datagrams in facts.section("expect", "datagrams").items():
@@ -147,3 +169,11 @@ def items(value: Any) -> Sequence[Any]:
 def text(value: Any) -> str:
     """The text; empty for what is none."""
     return value if isinstance(value, str) else ""
+
+
+def parsed(parse: Callable[[object], T], value: Any) -> T | None:
+    """The quantity, or None where it is not one, of which the schema speaks."""
+    try:
+        return parse(value)
+    except ValueError:
+        return None

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from testbed.scenario.mistakes import Path
-from testbed.scenario.model import Impairment, Scenario, Wire
+from testbed.scenario.model import Scenario
 from testbed.scenario.steps import STEPS, Step, step_name
+from testbed.scenario.wire import Course, Directed
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -51,7 +52,7 @@ def _child(value: Any, part: str | int) -> Any:
 def _inside(annotation: Any, part: str | int) -> Any:
     if _is_model(annotation):
         field = fields_of(annotation).get(str(part))
-        return field.annotation if field else Impairment if annotation is Wire else None
+        return field.annotation if field else Course if issubclass(annotation, Directed) else None
     arguments = get_args(annotation)
     held = {dict: arguments[1:2], tuple: arguments[:1]}
     origin: Any = get_origin(annotation)

@@ -1,38 +1,31 @@
 """A scenario as a value: hosts and their programs, the wire between them, faults, and what must be seen.
 
-The grammar of the files is a contract (docs/scenario-files.md); these models are its one definition: the reader
+The grammar of the files is a contract (docs/scenario-files.md); these models, with those of the steps (steps.py), the
+wire (wire.py) and the faults (faults.py), are its one definition: the reader
 validates with them, `testbed schema` prints them as JSON Schema, and what is behind the reader takes them as they are.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from testbed.scenario.counters import COUNTER
+from testbed.scenario.faults import Fault, PacketClass
+from testbed.scenario.names import Direction, HostName
+from testbed.scenario.requires import Requires, merge, places
 from testbed.scenario.steps import AnyStep, Flag, Name, Payload, Value, WholeNumber
-from testbed.scenario.units import CountRange, Duration, DurationRange, Percent
+from testbed.scenario.units import CountRange, Duration, DurationRange, Kernels
+from testbed.scenario.wire import Impairment, Wire
 from testbed.tcp.connection import HandshakeOutcome, Role, TeardownKind
 from testbed.tcp.states import State
 
-HOST_NAME = r"^[a-z][a-z0-9-]{0,20}$"
 RESERVED_HOSTS = frozenset({"sniffer", "hub", "wire"})
-
-HostName = Annotated[str, Field(pattern=HOST_NAME)]
-
-
-class PacketClass(StrEnum):
-    """Packets by their meaning in a connection."""
-
-    SYN = "SYN"
-    SYN_ACK = "SYN-ACK"
-    HANDSHAKE_ACK = "HANDSHAKE-ACK"  # the first ACK of the SYN sender
-    DATA = "DATA"
-    ACK = "ACK"  # no payload, no SYN, FIN or RST
-    FIN = "FIN"
-    RST = "RST"
-    ANY = "ANY"
+MOST_KERNELS = 16  # ranges of kernels that one scenario tells apart
+SETTING = r"^[a-z][A-Za-z0-9_.>-]*$"
+Scalar = WholeNumber | Flag | str
+CounterName = Annotated[str, Field(pattern=COUNTER)]
 
 
 def _text(value: object) -> object:
@@ -51,40 +44,8 @@ class Host(Value):
 
     replicas: WholeNumber = Field(1, ge=1, le=64, description="So many hosts alike: client, client-2, client-3 ...")
     sysctls: Sysctls = Field(default_factory=dict, description="On top of the default profile and the scenario's.")
+    silent: Flag = Field(False, description="Its kernel's RSTs and ICMP unreachables never leave it.")
     steps: tuple[AnyStep, ...] = Field((), description="What the host's program does, one step after the other.")
-
-
-class Impairment(Value):
-    """What one direction of the wire does to packets on their arrival (tc-netem(8)'s words)."""
-
-    delay: Duration = Field(0, description="Added to each packet's way.")
-    jitter: Duration = Field(0, description="Uniform around the delay, plus or minus this; packets keep their order.")
-    loss: Percent = Field(0.0, description="Each packet is lost with this probability.")
-    duplicate: Percent = Field(0.0, description="Each packet arrives twice with this probability.")
-    blackhole: Flag = Field(False, description="Nothing arrives.")
-
-
-_DIRECTION = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*->[a-z][a-z0-9-]*$")]
-
-
-class Wire(Impairment):
-    """Impairments of both directions, and under `client->server` those of one."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-    __pydantic_extra__: dict[_DIRECTION, Impairment] = Field(init=False)
-
-    @property
-    def directions(self) -> dict[str, Impairment]:
-        """Impairments by direction, such as `client->server`; they replace the general ones there."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-class Fault(Value):
-    """A packet, named by its meaning, that the wire loses."""
-
-    drop: PacketClass = Field(description="Which kind of packet is lost.")
-    from_: HostName = Field(alias="from", description="The host that sends it.")
-    nth: CountRange | Literal["all"] = Field("all", description="Which of them, counted from 1 in each connection.")
 
 
 class ExpectHandshake(Value):
@@ -116,10 +77,11 @@ class ExpectSnapshot(Value):
     )
 
 
+FAULT_INDEX = r"^(0|[1-9][0-9]{0,3})$"
 FlowDirection = Literal["client->server", "server->client"]
 
 
-class Expect(Value):
+class Expectations(Value):
     """What must be seen; what is not named is not checked."""
 
     connections: CountRange | None = Field(None, description="How many TCP connections the wire saw.")
@@ -140,8 +102,42 @@ class Expect(Value):
     logs: dict[HostName, tuple[str, ...]] = Field(
         default_factory=dict, description="Lines the program must have printed; * stands for anything."
     )
-    datagrams: dict[_DIRECTION, tuple[Payload, ...]] = Field(
+    datagrams: dict[Direction, tuple[Payload, ...]] = Field(
         default_factory=dict, description="UDP payloads that the wire carried, in order."
+    )
+    lost: dict[Direction, CountRange] = Field(default_factory=dict, description="Packets sent that never arrived.")
+    delay: dict[Direction, DurationRange] = Field(
+        default_factory=dict, description="The time that each delivered packet was under way."
+    )
+    duplicated: dict[Direction, CountRange] = Field(
+        default_factory=dict, description="Packets that arrived a second time."
+    )
+    corrupted: dict[Direction, CountRange] = Field(
+        default_factory=dict, description="Packets that arrived otherwise than they were sent."
+    )
+    faults: dict[Annotated[str, Field(pattern=FAULT_INDEX)], CountRange] = Field(
+        default_factory=dict, description="How often each fault fired, by its place in `faults:`, from 0."
+    )
+    counters: dict[HostName, dict[CounterName, CountRange]] = Field(
+        default_factory=dict, description="How often a host's kernel counted something while the scenario was played."
+    )
+
+
+class OfKernels(Value):
+    """Something that holds on some kernels only."""
+
+    kernel: Kernels = Field(description="The Linux versions of the hosts on which it holds.")
+
+
+class ExpectOfKernels(Expectations, OfKernels):
+    """What must be seen on some kernels, laid over the rest: mappings key by key, all else in its place."""
+
+
+class Expect(Expectations):
+    """What must be seen; what is not named is not checked."""
+
+    by_kernel: tuple[ExpectOfKernels, ...] = Field(
+        (), max_length=MOST_KERNELS, description="What differs from one kernel to another."
     )
 
 
@@ -155,13 +151,48 @@ class Scenario(Value):
     seed: WholeNumber = Field(0, ge=0, description="Of everything random: loss, jitter, generated payload.")
     timeout: Duration = Field(60_000_000_000, gt=0, description="Time limit of the whole play.")
     settle: Duration = Field(3_000_000_000, description="How long connections may take to end after the last step.")
+    requires: Requires = Field(default_factory=Requires, description="What it needs to be applicable.")
     sysctls: Sysctls = Field(default_factory=dict, description="On every host, on top of the default profile.")
     hosts: dict[HostName, Host] = Field(min_length=1, description="The machines, by name.")
     wire: Wire = Field(default_factory=Wire, description="What lies between the hosts.")
-    faults: tuple[Fault, ...] = Field((), description="Single packets that the wire loses.")
+    faults: tuple[Fault, ...] = Field((), description="What happens to single packets.")
+    matrix: dict[Annotated[str, Field(pattern=SETTING)], Annotated[tuple[Scalar, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Values of other keys, by their path as `--set` has it; run is every combination.",
+    )
     expect: Expect = Field(default_factory=Expect, description="What must be seen.")
 
 
 def dump_scenario(scenario: Scenario) -> dict[str, Any]:
     """The scenario as plain data, defaults left out; reads back as the same scenario."""
     return scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def expect_on(expect: Expect, version: tuple[int, int]) -> tuple[Expect, dict[str, str]]:
+    """What is expected on a kernel, and where it stands in the file, by path, what a range of kernels says."""
+    found: dict[str, str] = {}
+    whole = expect
+    for index, part in enumerate(expect.by_kernel):
+        if version in part.kernel:
+            whole = merge(whole, part, without=frozenset({"kernel"}))
+            found.update(places(part, "expect", f"expect.by_kernel.{index}"))
+    return whole, found
+
+
+__all__ = [
+    "RESERVED_HOSTS",
+    "Expect",
+    "ExpectHandshake",
+    "ExpectOfKernels",
+    "ExpectSnapshot",
+    "ExpectTeardown",
+    "Fault",
+    "Host",
+    "Impairment",
+    "PacketClass",
+    "Requires",
+    "Scenario",
+    "Wire",
+    "dump_scenario",
+    "expect_on",
+]

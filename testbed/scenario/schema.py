@@ -8,10 +8,13 @@ the parts say about each other (consistency.py) is beyond a schema.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from testbed.scenario.faults import ACTIONS, MUST, OF_ACTIONS
 from testbed.scenario.grammar import fields_of
-from testbed.scenario.model import HOST_NAME, RESERVED_HOSTS, Scenario
+from testbed.scenario.model import RESERVED_HOSTS, Scenario
+from testbed.scenario.names import DIRECTION, HOST_NAME
 from testbed.scenario.steps import BARE, STEPS, Payload
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +35,9 @@ def scenario_schema() -> Schema:
     top = {"$schema": DIALECT, "$id": IDENTITY, **made, "title": "Scenario of the TCP testbed", "$defs": definitions}
     _point_to_steps(top)
     _name_hosts(top["properties"]["hosts"])
-    _name_directions(definitions["Wire"])
+    for name in ("Wire", "Moment"):
+        _name_directions(definitions[name])
+    _name_actions(definitions["Fault"])
     tidied: Schema = _tidy(top)
     return tidied
 
@@ -87,8 +92,21 @@ def _name_hosts(schema: Schema) -> None:
 
 def _name_directions(schema: Schema) -> None:
     impairment = schema["additionalProperties"]
-    schema["patternProperties"] = {"^[a-z][a-z0-9-]*->[a-z][a-z0-9-]*$": impairment}
+    schema["patternProperties"] = {DIRECTION: impairment}
     schema["additionalProperties"] = False
+
+
+def _name_actions(schema: Schema) -> None:
+    """A fault has exactly one action, and no key of another."""
+    for action in ACTIONS:
+        schema["properties"][action] = _not_null(schema["properties"][action])
+    schema["oneOf"] = [_action(action, keys) for action, keys in ACTIONS.items()]
+
+
+def _action(action: str, keys: Mapping[str, Any]) -> Schema:
+    foreign = [{"required": [key]} for key in OF_ACTIONS if key not in keys]
+    needed = [key for key, default in keys.items() if default == MUST]
+    return {"required": [action, *needed], "not": {"anyOf": foreign}}
 
 
 def _tidy(value: Any, named: bool = False) -> Any:

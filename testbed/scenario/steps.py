@@ -26,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from testbed.scenario.headers import Endpoint, Flags, LiveNumber
+from testbed.scenario.names import HostName
 from testbed.scenario.units import Duration, Size, shown
 
 SOCKET_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
@@ -33,7 +35,8 @@ HEX = r"^([0-9A-Fa-f]{2}\s*)*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FREE = "free"
 ERRORS = frozenset(errno_names.errorcode.values()) | {"EOF"}
-BARE = frozenset({"socket", "listen", "accept", "close", "abort", "hold"})  # steps that need no value
+# Steps that need no value.
+BARE = frozenset({"socket", "listen", "accept", "close", "abort", "hold", "kill", "vanish", "reboot"})
 
 
 def _port(value: object) -> object:
@@ -101,7 +104,7 @@ class Step(Value):
             return value
         if value not in BARE:
             raise ValueError(f"step {value} needs a value: write {{{value}: ...}}")
-        return {value: "tcp"} if value == "socket" else {value: None}
+        return {value: cls.model_fields[value].default}
 
     @model_serializer(mode="wrap")
     def _spell(self, dump: SerializerFunctionWrapHandler) -> Any:
@@ -149,6 +152,9 @@ class Listen(Names):
     on: SocketName | None = Field(None, description="An open socket to listen on.")
     backlog: WholeNumber = Field(128, ge=0, le=65535, description="How many connections may wait to be accepted.")
     reuse: Flag = Field(True, description="SO_REUSEADDR, as servers set it.")
+    fastopen: WholeNumber | None = Field(
+        None, ge=0, le=65535, description="TCP_FASTOPEN: how many opened by a SYN with data may wait for its ACK."
+    )
 
 
 class Accept(Names):
@@ -160,23 +166,32 @@ class Accept(Names):
 
 
 class Connect(Names):
-    """connect(2); waits first until the peer listens there, when its steps say that it will."""
+    """connect(2); waits first until the peer listens there, when its steps say that it will.
+
+    With `error: EINPROGRESS` it does not wait for its end, as of a non-blocking socket.
+    """
 
     step: ClassVar[str] = "connect"
     connect: Peer
     from_: WholeNumber | None = Field(None, alias="from", ge=1, le=65535, description="The local port.")
     on: SocketName | None = Field(None, description="An open socket to connect.")
     when: Literal["ready", "now"] = Field("ready", description="`now` does not wait for the peer.")
+    fastopen: Flag = Field(
+        False, description="TCP_FASTOPEN_CONNECT: ends at once, and the next `send` opens, its data in the SYN."
+    )
 
 
 class Payload(Value):
-    """Bytes to send: exactly one of text, hex, file, or so many random bytes from a seed."""
+    """Bytes to send: exactly one of text, hex, file, so many random bytes from a seed, or so many numbered ones."""
 
     text: str | None = Field(None, description="The text in UTF-8; a payload that is a text alone means the same.")
     hex: Annotated[str, Field(pattern=HEX)] | None = Field(None, description="Pairs of hexadecimal digits.")
     file: str | None = Field(None, description="A file beside the scenario.")
     random: Size | None = Field(None, description="So many bytes from a seeded generator.")
     seed: WholeNumber = Field(0, ge=0, description="Of the generator of `random`.")
+    numbered: Size | None = Field(
+        None, description="So many bytes, of which the first eight are the number of the `repeat` or `parallel` round."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -185,8 +200,8 @@ class Payload(Value):
 
     @model_validator(mode="after")
     def _one(self) -> Payload:
-        if sum(part is not None for part in (self.text, self.hex, self.file, self.random)) != 1:
-            raise ValueError("give exactly one of text, hex, file and random")
+        if sum(part is not None for part in (self.text, self.hex, self.file, self.random, self.numbered)) != 1:
+            raise ValueError("give exactly one of text, hex, file, random and numbered")
         return self
 
 
@@ -234,6 +249,14 @@ class SetOption(Acts):
     sockopt: dict[Annotated[str, Field(pattern=r"^(SO|TCP|IP|IPV6|UDP)_[A-Z0-9_]+$")], WholeNumber | Flag | str]
 
 
+class SignSegments(Acts):
+    """TCP_MD5SIG: segments to and from this host are signed, and others of it are dropped (RFC 2385)."""
+
+    step: ClassVar[str] = "md5"
+    md5: HostName
+    key: Annotated[str, Field(min_length=1, max_length=80)] = Field(description="What both ends know.")
+
+
 class Sleep(Step):
     """Does nothing for a while."""
 
@@ -260,6 +283,34 @@ class Hold(Step):
 
     step: ClassVar[str] = "hold"
     hold: None = None
+
+
+class Kill(Step):
+    """The playing process ends by a signal of its own; the kernel closes its sockets. No step comes after it."""
+
+    step: ClassVar[str] = "kill"
+    kill: Literal["SIGKILL", "SIGTERM"] = "SIGKILL"
+
+
+class Vanish(Step):
+    """The host is gone as by a power cut: the interface goes down, then every socket, and no packet leaves."""
+
+    step: ClassVar[str] = "vanish"
+    vanish: None = None
+
+
+class Reboot(Step):
+    """As `vanish`, and the interface is up again after so long; the steps go on, with no socket."""
+
+    step: ClassVar[str] = "reboot"
+    reboot: Duration = 0
+
+
+class SetLink(Step):
+    """Takes the host's interface down, or up again, as pulling its cable would."""
+
+    step: ClassVar[str] = "link"
+    link: Literal["down", "up"]
 
 
 class Snapshot(Step):
@@ -301,6 +352,47 @@ class ReceiveFrom(Acts):
     equals: Payload | None = Field(None, description="What must have been read.")
 
 
+class CraftedOptions(Value):
+    """TCP options of a crafted packet, laid out in this order, as Linux does."""
+
+    mss: WholeNumber | None = Field(None, ge=0, le=65535, description="Maximum segment size.")
+    sack_permitted: Flag = Field(False, description="Selective acknowledgements are permitted.")
+    tsval: LiveNumber | None = Field(None, description="Timestamp; `ts_recent` when only tsecr is told.")
+    tsecr: LiveNumber | None = Field(None, description="Timestamp echoed; `ts_val` when only tsval is told.")
+    window_scale: WholeNumber | None = Field(None, ge=0, le=255, description="The shift of the window.")
+
+
+class Crafted(Value):
+    """A TCP packet that no kernel sends; its checksums and lengths are right."""
+
+    to: Endpoint = Field(description="Who gets it; without a port that of the live connection.")
+    from_: Endpoint | None = Field(
+        None,
+        alias="from",
+        description="In whose name; this host unless told, at a `free` port, which nothing else has.",
+    )
+    flags: Flags = Field(description='All flags, such as SYN+ACK; "" for none.')
+    seq: LiveNumber | None = Field(None, description="Sequence number: `rcv_nxt` unless told, 0 from a free port.")
+    ack: LiveNumber | None = Field(
+        None, description="Acknowledgment number: `snd_nxt` unless told, 0 without ACK or from a free port."
+    )
+    window: WholeNumber | None = Field(
+        None, ge=0, le=65535, description="The window, as the header has it: 64240 unless told, with RST 0."
+    )
+    options: CraftedOptions = Field(default_factory=CraftedOptions, description="TCP options; none unless told.")
+    payload: Payload | None = Field(None, description="What it carries.")
+    ttl: WholeNumber = Field(64, ge=0, le=255, description="Time to live; over IPv6 the hop limit.")
+
+
+class Inject(Step):
+    """Sends a crafted packet past the kernel; waits first for the peer, as connect does, and for its numbers."""
+
+    step: ClassVar[str] = "inject"
+    inject: Crafted
+    when: Literal["ready", "now"] = Field("ready", description="`now` does not wait for the peer.")
+    count: WholeNumber = Field(1, ge=1, le=100_000, description="So many times, from a free port each of its own.")
+
+
 class Repeat(Step):
     """The steps so many times, one round after the other; each round starts with sockets of its own."""
 
@@ -331,15 +423,21 @@ STEPS: dict[str, type[Step]] = {
         Close,
         Abort,
         SetOption,
+        SignSegments,
         Sleep,
         Mark,
         Wait,
         Hold,
+        Kill,
+        Vanish,
+        Reboot,
+        SetLink,
         Snapshot,
         Log,
         OpenDatagram,
         SendTo,
         ReceiveFrom,
+        Inject,
         Repeat,
         Parallel,
     )

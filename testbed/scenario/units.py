@@ -1,7 +1,8 @@
-"""Quantities as people write them in a scenario: durations, sizes, percentages, ranges.
+"""Quantities as people write them in a scenario: durations, sizes, percentages, rates, ranges.
 
-Each is an annotated type for pydantic: text in, an exact number out (nanoseconds, bytes, percent), and text again that
-reads back as the same number. A bare number is refused where a unit is due, since `delay: 10` means nothing.
+Each is an annotated type for pydantic: text in, an exact number out (nanoseconds, bytes, percent, bit per second), and
+text again that reads back as the same number. A bare number is refused where a unit is due, since `delay: 10` means
+nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+BITS = {"bit": 1, "kbit": 1000, "mbit": 1000**2, "gbit": 1000**3}  # per second, as tc(8) writes them
+UNLIMITED = "unlimited"
+SLOWEST_BIT = 8  # the kernel counts whole bytes
 
 _LARGEST = 2**63 - 1  # what the kernel's and the agent's 64-bit numbers hold
 _EXACT = Context(prec=64)
@@ -26,17 +30,22 @@ _DECIMAL = rf"{_NUMBER}(\.{_NUMBER})?"
 _TIME = rf"({_DECIMAL} *(ns|us|µs|ms|s|min)|0)"
 _DURATION_PATTERN = rf"^{_TIME}$"
 _SIZE_PATTERN = rf"^{_DECIMAL} *(B|KiB|MiB|GiB|kB|MB|GB)$"
+_RATE_PATTERN = rf"^{_DECIMAL} *(bit|kbit|mbit|gbit)$"
 _PERCENT_PATTERN = rf"^{_DECIMAL} *%$"
 _COUNTS_PATTERN = rf"^({_NUMBER}|{_NUMBER} *\.\. *({_NUMBER})?|\.\. *{_NUMBER})$"
 _DURATIONS_PATTERN = rf"^({_TIME}|{_TIME} *\.\. *({_TIME})?|\.\. *{_TIME})$"
+_VERSION = r"[0-9]{1,3}\.[0-9]{1,4}"
+_KERNELS_PATTERN = rf"^({_VERSION}|{_VERSION} *\.\. *({_VERSION})?|\.\. *{_VERSION})$"
 
 # What a text that matches the pattern is called.
 KIND_OF = {
     _DURATION_PATTERN: "duration",
     _SIZE_PATTERN: "size",
     _PERCENT_PATTERN: "percentage",
+    _RATE_PATTERN: "rate",
     _COUNTS_PATTERN: "counts",
     _DURATIONS_PATTERN: "durations",
+    _KERNELS_PATTERN: "kernels",
 }
 
 
@@ -104,30 +113,22 @@ def format_percent(percent: float) -> str:
     return f"{Decimal(repr(percent)):f}%"
 
 
-Duration = Annotated[
-    int,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"const": 0}], "examples": ["40ms", "1.5s"]}
-    ),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE_PATTERN}],
-            "examples": [27, "64KiB"],
-        }
-    ),
-]
-Percent = Annotated[
-    float,
-    BeforeValidator(parse_percent),
-    PlainSerializer(format_percent),
-    WithJsonSchema({"type": "string", "pattern": _PERCENT_PATTERN, "examples": ["1%", "0.01%"]}),
-]
+def parse_rate(text: object) -> int:
+    """`"10mbit"` as bit per second; `unlimited` is 0, as tc and the kernel have it."""
+    if text == UNLIMITED:
+        return 0
+    rate_bit = _quantity(text, BITS, "rate", "10mbit or 64kbit")
+    if rate_bit < SLOWEST_BIT:
+        raise ValueError(f"{shown(text)} is slower than {SLOWEST_BIT}bit; write unlimited for none, or use blackhole")
+    return rate_bit
+
+
+def format_rate(rate_bit: int) -> str:
+    """Bit per second as text in the largest unit that keeps them whole."""
+    if not rate_bit:
+        return UNLIMITED
+    unit = next(unit for unit in reversed(BITS) if rate_bit % BITS[unit] == 0)
+    return f"{rate_bit // BITS[unit]}{unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,35 +182,109 @@ def parse_duration_range(value: object) -> Range:
     return _parse_range(value, parse_duration, "0.9s..1.4s or ..50ms")
 
 
+@dataclass(frozen=True, slots=True)
+class KernelRange:
+    """Linux versions from one to another, both in it, as (major, minor); None leaves that end open."""
+
+    low: tuple[int, int] | None
+    high: tuple[int, int] | None
+
+    def __contains__(self, version: tuple[int, int]) -> bool:
+        return (self.low is None or version >= self.low) and (self.high is None or version <= self.high)
+
+    def show(self) -> str:
+        """The range as a scenario writes it."""
+        low, high = ("" if end is None else f"{end[0]}.{end[1]}" for end in (self.low, self.high))
+        return low if low == high else f"{low}..{high}"
+
+
+def parse_kernel_range(value: object) -> KernelRange:
+    """`6.5..`, `..6.4`, `5.15..6.4` or `"6.1"` as a range of Linux versions."""
+    if isinstance(value, KernelRange):
+        return value
+    if isinstance(value, float):
+        raise ValueError(f'{shown(value)} is a number, which loses the 0 of 6.10; put it in quotes: "{value}"')
+    if not isinstance(value, str) or not re.fullmatch(_KERNELS_PATTERN, value):
+        raise ValueError(f"{shown(value)} is no range of kernels; write such as 6.5.., ..6.4 or 5.15..6.4")
+    low_text, dots, high_text = value.partition("..")
+    low, high = (tuple(map(int, text.split("."))) if text.strip() else None for text in (low_text, high_text))
+    kernels = KernelRange(low, high if dots else low)  # type: ignore[arg-type]
+    if kernels.low is not None and kernels.high is not None and kernels.low > kernels.high:
+        raise ValueError(f"{shown(value)} is empty: its low end is above its high end")
+    return kernels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _RangeSchema:
-    """Teaches pydantic to read and write a `Range` of one kind of number."""
+class _Unit:
+    """Teaches pydantic to read and write one kind of quantity; in one piece, since every run waits for it."""
 
-    parse: Callable[[object], Range]
-    one: Callable[[int], str]
+    parse: Callable[[object], Any]
+    write: Callable[[Any], Any]
     json_schema: dict[str, Any]
-
-    def write(self, value: Range) -> int | str:
-        """The range as data: a single count stays a number."""
-        return (
-            value.low if value.low == value.high and value.low is not None and self.one is str else value.show(self.one)
-        )
+    bounded: bool = True  # whether a field may bound what is read: a number
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.parse,
-            serialization=core_schema.plain_serializer_function_ser_schema(self.write),
-        )
+        written = core_schema.plain_serializer_function_ser_schema(self.write)
+        if self.bounded:
+            return core_schema.no_info_before_validator_function(self.parse, handler(source), serialization=written)
+        return core_schema.no_info_plain_validator_function(self.parse, serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return dict(self.json_schema)
 
 
+def _write_counts(counts: Range) -> int | str:
+    """The range as data: a single count stays a number."""
+    return counts.low if counts.low == counts.high and counts.low is not None else counts.show()
+
+
+def _write_size(size: int) -> int:
+    return size
+
+
+Duration = Annotated[
+    int,
+    _Unit(
+        parse_duration,
+        format_duration,
+        {"anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"const": 0}], "examples": ["40ms", "1.5s"]},
+    ),
+]
+Size = Annotated[
+    int,
+    _Unit(
+        parse_size,
+        _write_size,
+        {
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE_PATTERN}],
+            "examples": [27, "64KiB"],
+        },
+    ),
+]
+Percent = Annotated[
+    float,
+    _Unit(
+        parse_percent,
+        format_percent,
+        {"type": "string", "pattern": _PERCENT_PATTERN, "examples": ["1%", "0.01%"]},
+    ),
+]
+Rate = Annotated[
+    int,
+    _Unit(
+        parse_rate,
+        format_rate,
+        {
+            "anyOf": [{"type": "string", "pattern": _RATE_PATTERN}, {"const": UNLIMITED}],
+            "examples": ["10mbit", "64kbit"],
+        },
+    ),
+]
 CountRange = Annotated[
     Range,
-    _RangeSchema(
+    _Unit(
         parse_count_range,
-        str,
+        _write_counts,
         {
             "anyOf": [
                 {"type": "integer", "minimum": 0},
@@ -217,13 +292,14 @@ CountRange = Annotated[
             ],
             "examples": [1, "0..2", "1.."],
         },
+        bounded=False,
     ),
 ]
 DurationRange = Annotated[
     Range,
-    _RangeSchema(
+    _Unit(
         parse_duration_range,
-        format_duration,
+        lambda durations: durations.show(format_duration),
         {
             "anyOf": [
                 {"type": "string", "pattern": _DURATIONS_PATTERN},
@@ -231,5 +307,15 @@ DurationRange = Annotated[
             ],
             "examples": ["0.9s..1.4s", "..50ms"],
         },
+        bounded=False,
+    ),
+]
+Kernels = Annotated[
+    KernelRange,
+    _Unit(
+        parse_kernel_range,
+        lambda kernels: kernels.show(),
+        {"type": "string", "pattern": _KERNELS_PATTERN, "examples": ["6.5..", "..6.4"]},
+        bounded=False,
     ),
 ]

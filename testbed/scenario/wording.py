@@ -13,14 +13,18 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from testbed.scenario.counters import COUNTER
 from testbed.scenario.grammar import fields_of, model_at
+from testbed.scenario.headers import FLAGS
 from testbed.scenario.mistakes import MOST, Complaint, Path, listed, nearest
-from testbed.scenario.model import HOST_NAME, Wire
+from testbed.scenario.model import FAULT_INDEX, SETTING
+from testbed.scenario.names import DIRECTION, HOST_NAME, PORT
 from testbed.scenario.steps import ERRORS, HEX, NAME, SOCKET_NAME, STEPS, step_name
 from testbed.scenario.units import shown
+from testbed.scenario.wire import Directed
 
 MOST_ERRORS = 10 * MOST
-SHORT_LIST = 12  # so many words are listed in full; of more, only the nearest is named
+SHORT_LIST = 15  # so many words are listed in full; of more, only the nearest is named
 
 # What a text must look like, by the pattern that it did not match.
 PATTERN_WORDS = {
@@ -30,9 +34,14 @@ PATTERN_WORDS = {
     HEX: "hexadecimal bytes, such as 48 6f 6c 61",
     r"^net\.[a-z0-9_.-]+$": "a sysctl of the network namespace, such as net.ipv4.tcp_syn_retries",
     r"^(SO|TCP|IP|IPV6|UDP)_[A-Z0-9_]+$": "a socket option, such as TCP_NODELAY or SO_KEEPALIVE",
+    SETTING: "the path of a key, such as wire.delay or hosts.client.steps.0.connect",
+    COUNTER: "a counter's name as nstat(8) prints it, such as TcpExtSyncookiesSent or RetransSegs",
     r"^[A-Z0-9]{2,6}$": "a conn_state of Zeek, such as SF or S0",
     r"^\^?[A-Za-z]+$": "a history of Zeek, such as ShADadFf",
-    r"^[a-z][a-z0-9-]*->[a-z][a-z0-9-]*$": "a direction, such as client->server",
+    DIRECTION: "a direction, such as client->server",
+    PORT: "a port: a number from 1 to 65535",
+    FAULT_INDEX: "the place of a fault: a number from 0 on",
+    FLAGS: "TCP flags, such as SYN+ECE",
 }
 # What a value must be, by pydantic's error type.
 KIND_WORDS = {
@@ -73,7 +82,7 @@ def _without_followers(made: list[Complaint], places: Places) -> list[Complaint]
     meant = {(*complaint.path[:-1], complaint.suggestion) for complaint in made if complaint.at_key}
     kept = []
     for complaint in made:
-        inside = not complaint.at_key and any(complaint.path[:length] in unknown for length in (2, 3))
+        inside = not complaint.at_key and any(complaint.path[:length] in unknown for length in range(2, 8))
         misspelt = complaint.path in meant and places[complaint.path, complaint.at_key][0]["type"] == "missing"
         if not (inside or misspelt):
             kept.append(complaint)
@@ -113,7 +122,7 @@ def _is_step(path: list[str | int]) -> bool:
 
 def _is_wire_key(error: ErrorDetails, path: list[str | int]) -> bool:
     # The wire's directions are its extra keys: pydantic checks their pattern without saying [key].
-    return path[:1] == ["wire"] and len(path) == 2 and error["type"] == "string_pattern_mismatch"
+    return path[:1] == ["wire"] and error.get("ctx", {}).get("pattern") == DIRECTION
 
 
 def _complaint(path: Path, at_key: bool, errors: list[ErrorDetails], tree: Any) -> Complaint:
@@ -122,7 +131,7 @@ def _complaint(path: Path, at_key: bool, errors: list[ErrorDetails], tree: Any) 
         return Complaint(path, _missing(path, tree))
     if "union_tag_not_found" in kinds:
         return _unknown_step(path, errors[0]["input"])
-    if at_key and ("extra_forbidden" in kinds or (path[0] == "wire" and "->" not in str(path[-1]))):
+    if at_key and ("extra_forbidden" in kinds or (_is_wire_key(errors[0], [*path]) and "->" not in str(path[-1]))):
         return _unknown_key(path, tree)
     if "none_required" in kinds:
         return Complaint(path, f"the step {path[-1]} takes no value; leave what stands behind the colon empty")
@@ -145,7 +154,7 @@ def _unknown_key(path: Path, tree: Any) -> Complaint:
         return Complaint(path, f"{key} is a step of its own, not a key of {step}; make it the next item", at_key=True)
     where = f"the step {step} has" if step else "here can stand"
     says = "unknown key"
-    if model is Wire:
+    if model is not None and issubclass(model, Directed):
         known.append("directions such as client->server")
     if known and (not suggestion or len(known) <= SHORT_LIST):
         says += f"; {where} {listed(known, 'and')}"

@@ -4,6 +4,9 @@ PyYAML scans and parses; what its events mean is decided here, by the YAML 1.2.2
 `yes` and `22:22` are text, `0777` is decimal), and more strictly than there: keys are text and stand once, there is one
 document, no tag but the core ones, no merge key, no alias inside what it names. Nesting and the number of values
 (aliases expanded) are bounded, so that no file takes long. Reading goes on after a mistake where the rest has meaning.
+
+Two places of a scenario are read as people write them: ports and faults are named by number, so that a number may be
+a key there (NUMBERED); and a sequence number with a sign is relative, so that the sign stays (SIGNED).
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from testbed.scenario.mistakes import MOST, Mistake, Path, Source
 MOST_BYTES = 1 << 20
 MOST_VALUES = 50_000  # aliases expanded
 MOST_DEPTH = 40
+NUMBERED = frozenset({"ports", "faults"})  # mappings whose keys may be whole numbers
+SIGNED = frozenset({"seq", "ack"})  # values in which +100 is not 100
 _LARGEST_NUMBER = 2**63
 
 _CORE_TAG = "tag:yaml.org,2002:"
@@ -243,6 +248,8 @@ class _Composer:
         if tag in _SCALARS and tag != kind:
             self.complain(event, path, f"its tag says {tag}, and it is none")
             return Node(None, *place, broken=True)
+        if kind == "int" and event.value[0] in "+-" and path and path[-1] in SIGNED:
+            return Node(event.value, *place)
         return Node(value, *place)
 
     def sequence(self, event: Event, path: Path, depth: int) -> Node:
@@ -277,6 +284,8 @@ class _Composer:
         if key == "<<" and isinstance(event, ScalarEvent) and event.style is None:
             self.complain(event, path, "merge keys (<<) are not YAML 1.2; write the keys out")
             return None
+        if type(key) is int and path and path[-1] in NUMBERED:
+            key = str(key)
         if not isinstance(key, str):
             self.complain(event, path, f"{_what(key)} cannot be a key; put it in quotes if it is text")
             return None

@@ -7,6 +7,7 @@ responder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,7 +69,8 @@ class OfferedOptions:
     timestamps: bool = False
     fast_open: bool = False
     mptcp: bool = False
-    ecn: bool = False
+    ecn: bool = False  # RFC 3168: ECE and CWR on the SYN, ECE on the SYN-ACK
+    accecn: bool = False  # RFC 9768: AE, CWR and ECE on the SYN, one of its four answers on the SYN-ACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +122,29 @@ class Flow:
     retransmitted_packets: tuple[int, ...] = ()
     data_packets: tuple[int, ...] = ()
     duplicates: int = 0  # frames that the path doubled (same IP id at nearly the same time); not retransmissions
+    keep_alives: int = 0  # of a byte already acknowledged or of none at all (RFC 9293 section 3.8.4)
+    window_probes: int = 0  # of one byte into a closed window (RFC 9293 section 3.8.6.1)
+    largest_segment: int = 0  # payload bytes in one packet
+
+
+class FindingKind(StrEnum):
+    """What sort of thing the audit found."""
+
+    PROTOCOL = "protocol"  # an end, or somebody in between, broke a rule
+    CAPTURE = "capture"  # the capture does not show what was on the wire, or not as it was
+    NOTE = "note"  # allowed, yet out of the ordinary; explains what other tools make of it
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An RFC 9293 invariant that packets broke (or seem to): rule, words, packets, and how sure."""
+    """Something that packets break (or seem to): rule, words, packets, how sure, where it is written, what kind."""
 
     rule: str
     says: str
     packets: tuple[int, ...]
     sure: bool = True
+    section: str = ""  # e.g. "RFC 5961 section 3.2"
+    kind: FindingKind = FindingKind.PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +176,7 @@ class Connection:
     last_ns: int
     client_isn: int | None = None
     server_isn: int | None = None
-    states: tuple[StateChange, ...] = ()
+    states: Sequence[StateChange] = ()
     audit: tuple[Finding, ...] = ()
 
     def flow(self, role: Role) -> Flow:

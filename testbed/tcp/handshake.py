@@ -41,7 +41,7 @@ def judge_handshake(opening: Opening, client: End, server: End, reset: Reset | N
     one = client is server
     ends = (client,) if one else (client, server)
     complete = opening.completed_by is not None
-    shown = {number for end in ends for number in (*end.syns, *end.syn_acks)}
+    shown = {number for end in ends for numbers in (end.syns, end.syn_acks) for number in numbers}
     if opening.completed_by is not None:
         shown.add(opening.completed_by)
     elif reset is not None:

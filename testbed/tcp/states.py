@@ -89,3 +89,25 @@ del S, E
 def step(state: State, event: Event) -> State | None:
     """The state after `event`, or None when the RFC has no such transition."""
     return TRANSITIONS.get((state, event))
+
+
+# The same table by number, for following many connections: NEXT[event][state] is a state, or -1 for a missing row.
+STATES: tuple[State, ...] = tuple(State)
+EVENTS: tuple[Event, ...] = tuple(Event)
+NEXT: tuple[tuple[int, ...], ...] = tuple(
+    tuple(STATES.index(after) if (after := step(state, event)) is not None else -1 for state in STATES)
+    for event in EVENTS
+)
+CLOSE = STATES.index(State.CLOSE)
+SYN_RECV = STATES.index(State.SYN_RECV)
+ESTABLISHED = STATES.index(State.ESTABLISHED)
+PASSIVE_OPEN = EVENTS.index(Event.PASSIVE_OPEN)
+SEND_SYN = EVENTS.index(Event.SEND_SYN)
+RECEIVE_SYN = EVENTS.index(Event.RECEIVE_SYN)
+RECEIVE_SYN_ACK = EVENTS.index(Event.RECEIVE_SYN_ACK)
+RECEIVE_ACK_OF_SYN = EVENTS.index(Event.RECEIVE_ACK_OF_SYN)
+SEND_FIN = EVENTS.index(Event.SEND_FIN)
+RECEIVE_FIN = EVENTS.index(Event.RECEIVE_FIN)
+RECEIVE_ACK_OF_FIN = EVENTS.index(Event.RECEIVE_ACK_OF_FIN)
+SEND_RST = EVENTS.index(Event.SEND_RST)
+RECEIVE_RST = EVENTS.index(Event.RECEIVE_RST)

@@ -2,9 +2,8 @@
 
 * A FIN is known by its place (sequence + payload); copies at the same place are retransmissions.
 * Simultaneous: the first copy of the second FIN does not acknowledge the first FIN.
-* A RST after both FINs, or from a side whose own FIN was acknowledged, does not undo an orderly close.
-* A RST counts if it lies where its receiver expects the next byte; elsewhere inside the window it is answered by a
-  challenge ACK (RFC 5961 section 3.2) and counts unless the connection is seen to go on.
+* A RST after both FINs, or from a side whose own FIN was acknowledged, does not undo an orderly close (`reset` has the
+  rules of RST).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 
 from testbed.tcp.connection import Role, Teardown, TeardownKind
 from testbed.tcp.end import End
-from testbed.tcp.states import State
+from testbed.tcp.states import STATES
 
 
 @dataclass(slots=True)
@@ -22,15 +21,16 @@ class Reset:
 
     packet: int
     sender: End
-    state: State
+    state: int  # its sender's, before
     limit: int  # offset in the sender's space: an ACK beyond it shows a living connection
     exact: bool
     after_both_fins: bool
     after_own_fin: bool
-    refusal: bool = False
+    refusal: bool
+    undo: tuple[int, int, int]  # how many changes of state there were, and the two states
     peer_next: int | None = None  # how far the peer had sent when the "resetting" side spoke again
+    went_on: bool = False  # new data came from its sender: somebody else sent the RST, or somebody in between
     doubted: bool = False  # both sides went on: void, unless another RST follows
-    undo: tuple[int, State, State] | None = None
 
 
 def judge_teardown(
@@ -46,7 +46,7 @@ def judge_teardown(
         closed_first=_role(fins[0], client) if fins and kind is not TeardownKind.SIMULTANEOUS else None,
         fin_retransmits=sum(end.fin_retransmits for end in fins),
         reset_by=_role(telling.sender, client) if telling else None,
-        reset_state=telling.state.value if telling else None,
+        reset_state=STATES[telling.state].value if telling else None,
         packets=_packets(fins, telling),
     )
 
@@ -68,6 +68,8 @@ def _role(end: End, client: End) -> Role:
 
 
 def _packets(fins: list[End], reset: Reset | None) -> tuple[int, ...]:
-    shown = {number for end in fins for number in end.fin_packets}
+    if not fins:
+        return () if reset is None else (reset.packet,)
+    shown = {number for end in fins for number in end.fin_packets or ()}
     shown |= {end.fin_ack for end in fins if end.fin_ack is not None}
     return tuple(sorted(shown | ({reset.packet} if reset is not None else set())))

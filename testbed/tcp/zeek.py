@@ -1,90 +1,50 @@
-"""Zeek's words for a connection: `conn_state` and `history` (scripts/base/protocols/conn, TCPSessionAdapter.cc).
+"""Zeek's words for a connection: `conn_state` and `history` by its rules (TCPSessionAdapter.cc, TCP_Reassembler.cc).
 
 Zeek has six states per end and looks at flags far more than at numbers; we follow its rules, not ours, and feed it
-every packet of a connection. Not followed: its timeouts, which cut one tuple into several connections, the
-letter `g` (content gaps), and the sizes it makes from wild sequence numbers.
+every packet of a connection. Its timeouts, which cut one tuple into several connections, are in `zeek_cuts`.
+
+For speed the tracker leaves plain segments in order out and calls `catch_up` afterwards: they change nothing here but
+the letters D and A (which it writes itself) and where the two ends are.
 """
 
 from __future__ import annotations
 
 from testbed.packet import Packet
-from testbed.tcp.sequence import HALF, MASK, MODULUS
-
-INACTIVE, SYN_SENT, SYN_ACK_SENT, PARTIAL, ESTABLISHED, CLOSED, RESET = range(7)
+from testbed.tcp.sequence import MASK
+from testbed.tcp.zeek_end import (
+    CLOSED,
+    ESTABLISHED,
+    INACTIVE,
+    PARTIAL,
+    RESET,
+    SYN_ACK_SENT,
+    SYN_SENT,
+    ZeekEnd,
+    delta,
+)
+from testbed.tcp.zeek_words import SERVER_PORTS
 
 FIN_BIT, SYN_BIT, RST_BIT, ACK_BIT = 1, 2, 4, 16
 SYN_SEEN, FIN_SEEN, RST_SEEN, DATA_SEEN, ACK_SEEN, FIN_RST_SEEN, MULTI_SEEN = (1 << bit for bit in range(7))
+_ONCE = {SYN_SEEN: "S", FIN_SEEN: "F", RST_SEEN: "R", DATA_SEEN: "D", ACK_SEEN: "A", FIN_RST_SEEN: "I", MULTI_SEEN: "Q"}
 
 TOO_LARGE_DELTA = 1048576
 
-# Zeek's `likely_server_ports` as its default scripts fill it (TCP only).
-# fmt: off
-SERVER_PORTS = frozenset({
-    21, 22, 25, 53, 79, 80, 81, 88, 135, 139, 143, 389, 443, 445, 465, 502, 514, 563, 585, 587, 614, 631, 636, 989, 990,
-    992, 993, 995, 1080, 1434, 1883, 2811, 3128, 3268, 3306, 3389, 5222, 5223, 5269, 5432, 6379, 6666, 6667, 6668, 6669,
-    8000, 8080, 8888, 20000,
-})
-# fmt: on
-
 _NO_SCAN = frozenset("HAFGIQ")
-
-
-def _delta(a: int, b: int) -> int:
-    distance = (a - b) & MASK
-    return distance - MODULUS if distance >= HALF else distance
-
-
-class _End:
-    """One end as Zeek sees it."""
-
-    __slots__ = (
-        "acked",
-        "counts",
-        "fins",
-        "last",
-        "last_fin",
-        "last_rst",
-        "last_syn",
-        "previous",
-        "seen",
-        "start",
-        "state",
-    )
-
-    def __init__(self) -> None:
-        self.state = self.previous = INACTIVE
-        self.seen = 0
-        self.start = self.last = self.acked = 0
-        self.last_syn = self.last_fin = self.last_rst = -1
-        self.fins = 0
-        self.counts: dict[str, tuple[int, int]] = {}
-
-    def enter(self, state: int) -> None:
-        if state != self.state:
-            self.previous, self.state = self.state, state
-
-    def begin(self, start: int, last: int) -> None:
-        self.start = self.acked = start & MASK
-        self.last = last & MASK
-
-    def size(self) -> int:
-        """Bytes by sequence numbers, without SYN and FIN."""
-        if self.state == INACTIVE:
-            return 0
-        size = max(_delta(self.last, self.start), _delta(self.acked, self.start)) - 1
-        return max(0, size - 1 if self.fins and size > 0 else size)
 
 
 class Zeek:
     """Follows one connection with Zeek's eyes; feed it packets, then read `conn_state()` and `history()`."""
 
-    __slots__ = ("_ends", "_letters", "_origin")
+    __slots__ = ("ends", "letters", "origin")
 
     def __init__(self, first: Packet) -> None:
-        self._ends = (_End(), _End())  # sender of the first packet, receiver
-        self._letters: list[str] = []
-        self._origin = 0
-        flags = int(first.flags)
+        self.ends = (ZeekEnd(), ZeekEnd())  # sender of the first packet, receiver
+        self.letters: list[str] = []
+        self.origin = 0
+        flags = first.flags
+        if flags == SYN_BIT:
+            return
         if (not flags & SYN_BIT or flags & ACK_BIT) and first.source_port in SERVER_PORTS:
             both = first.destination_port in SERVER_PORTS
             if not both or (not flags & SYN_BIT and first.source_port < first.destination_port):
@@ -92,34 +52,85 @@ class Zeek:
 
     def feed(self, side: int, packet: Packet, flags: int, length: int) -> None:
         """Take one packet; `side` is 0 for the sender of the first packet, 1 for its receiver."""
-        me, peer = self._ends[side], self._ends[1 - side]
         if packet.checksum_ok is False:
-            self._scaled(side, "C")
+            if packet.ip_checksum_ok:  # else Zeek passes it over altogether
+                self._scaled(side, "C")
             return
-        if me.state == INACTIVE and not flags & (SYN_BIT | RST_BIT) and self._letters == ["H"] and side != self._origin:
-            self._letters.clear()
+        me, peer = self.ends[side], self.ends[1 - side]
+        if me.state == INACTIVE and not flags & (SYN_BIT | RST_BIT) and self.letters == ["H"] and side != self.origin:
+            self.letters.clear()
             self._flip()
-            self._letters.append("h")
+            self.letters.append("h")
             peer.enter(ESTABLISHED)
-        syn_fin = (1 if flags & SYN_BIT else 0) + (1 if flags & FIN_BIT else 0)
-        end = (packet.sequence + syn_fin + (0 if flags & RST_BIT else length)) & MASK
-        self._place(me, flags, packet.sequence, end)
-        self._letter(side, me, packet.sequence, flags, length)
-        if not packet.window and not flags & RST_BIT and peer.state != CLOSED and me.state != RESET:
+        sequence = packet.sequence
+        special = flags & (SYN_BIT | FIN_BIT | RST_BIT)
+        if special == SYN_BIT and me.state == INACTIVE and not length and packet.window:
+            self._open(side, me, peer, packet, flags)
+            return
+        end = sequence + length
+        if special:
+            end = sequence + (special & 1) + (special >> 1 & 1) + (0 if special & RST_BIT else length)
+        end &= MASK
+        if me.state == INACTIVE or special & SYN_BIT:
+            self._place(me, flags, sequence, end)
+        if special:
+            self._special_letter(side, me, sequence, special, flags, length)
+        else:
+            seen = DATA_SEEN if length else ACK_SEEN if flags & ACK_BIT else 0
+            if seen & ~me.seen:
+                self._once(side, me, seen)
+        if not packet.window and not special & RST_BIT and peer.state != CLOSED and me.state != RESET:
             self._scaled(side, "W")
-        me.fins += 1 if flags & FIN_BIT else 0
-        if flags & ACK_BIT:
-            self._acknowledge(peer, packet.acknowledgement, flags)
-        self._advance(side, me, end, flags, length)
-        self._change(side, me, peer, packet, flags, length)
+        if special & FIN_BIT:
+            me.fins += 1
+            me.fin_end = end
+        acknowledgement = packet.acknowledgement if flags & ACK_BIT else -1
+        reveals = acknowledgement >= 0 and self._acknowledge(peer, acknowledgement, special)
+        self._advance(side, me, end, special, length)
+        self._change(side, me, peer, sequence, flags, length)
+        if reveals:
+            for _ in range(peer.give_up(acknowledgement)):
+                if me.is_clean() and peer.is_clean():
+                    self._scaled(1 - side, "G")
+        if length and not special & RST_BIT and len(packet.payload) == length:
+            me.deliver((sequence + (special >> 1 & 1)) & MASK, length)
+
+    def _open(self, side: int, me: ZeekEnd, peer: ZeekEnd, packet: Packet, flags: int) -> None:
+        """The first packet of an end, a plain SYN or SYN-ACK: what `feed` would do, and nothing more."""
+        sequence = packet.sequence
+        me.begin(sequence, sequence + 1)
+        me.last_syn = 0
+        self._once(side, me, SYN_SEEN, "H" if flags & ACK_BIT else "S")
+        reveals = flags & ACK_BIT and self._acknowledge(peer, packet.acknowledgement, SYN_BIT)
+        self._wake(side, me, peer, sequence, flags, 0)
+        if reveals:
+            for _ in range(peer.give_up(packet.acknowledgement)):
+                if me.is_clean() and peer.is_clean():
+                    self._scaled(1 - side, "G")
+
+    def catch_up(self, me: int, next_one: int, acked: int) -> None:
+        """The end `me` went on in order: its next byte and how far it is acknowledged, as on the wire."""
+        end = self.ends[me]
+        end.last = end.done = next_one & MASK
+        end.acked = acked & MASK
+
+    def in_order(self, me: int, next_one: int, acked: int) -> bool:
+        """Whether plain segments from now on change nothing that `catch_up` could not make good."""
+        end = self.ends[me]
+        return (
+            end.state in (ESTABLISHED, PARTIAL)
+            and end.last == end.done == next_one & MASK
+            and end.acked == acked & MASK
+            and not end.held
+        )
 
     def history(self) -> str:
         """The letters: upper case for the originator."""
-        return "".join(self._letters)
+        return "".join(self.letters)
 
     def conn_state(self) -> str:
         """The conn.log's conn_state."""
-        originator, responder = self._ends[self._origin], self._ends[1 - self._origin]
+        originator, responder = self.ends[self.origin], self.ends[1 - self.origin]
         o, r = originator.state, responder.state
         if r == RESET:
             silent = o == RESET and not originator.size() and not responder.size()
@@ -144,110 +155,118 @@ class Zeek:
         before, reset, _ = rest.partition("R")
         return not syn and bool(reset) and not _NO_SCAN.intersection(before)
 
+    # Letters
+
     def _flip(self) -> None:
-        self._origin = 1 - self._origin
-        self._letters.append("^")
+        self.origin = 1 - self.origin
+        self.letters.append("^")
 
     def _add(self, side: int, code: str) -> None:
-        self._letters.append(code if side == self._origin else code.lower())
+        self.letters.append(code if side == self.origin else code.lower())
 
     def _scaled(self, side: int, code: str) -> None:
-        """Letters c, t, w: at counts 1, 10, 100, ..."""
-        count, threshold = self._ends[side].counts.get(code, (0, 1))
+        """Letters c, g, t, w: at counts 1, 10, 100, ..."""
+        end = self.ends[side]
+        if end.counts is None:
+            end.counts = {}
+        count, threshold = end.counts.get(code, (0, 1))
         count += 1
         if count == threshold:
             self._add(side, code)
             threshold *= 10
-        self._ends[side].counts[code] = (count, threshold)
+        end.counts[code] = (count, threshold)
+
+    def _once(self, side: int, me: ZeekEnd, bit: int, code: str = "") -> bool:
+        """Write a letter the first time; True when it was the first time."""
+        if me.seen & bit:
+            return False
+        me.seen |= bit
+        self._add(side, code or _ONCE[bit])
+        return True
+
+    def _special_letter(self, side: int, me: ZeekEnd, sequence: int, special: int, flags: int, length: int) -> None:
+        """update_history, packets with SYN, FIN or RST: places are relative to where the end's numbers start."""
+        place = (sequence - me.start) & MASK
+        if special == SYN_BIT:
+            code = "H" if flags & ACK_BIT else "S"
+            if not self._once(side, me, SYN_SEEN, code) and place != me.last_syn:
+                self._add(side, code)
+            me.last_syn = place
+        elif special == FIN_BIT:
+            place += length
+            if not self._once(side, me, FIN_SEEN) and place != me.last_fin:
+                self._add(side, "F")
+            me.last_fin = place
+        elif special == RST_BIT:
+            if not self._once(side, me, RST_SEEN) and place != me.last_rst:
+                self._add(side, "R")
+            me.last_rst = place
+        else:
+            both = FIN_BIT | RST_BIT
+            self._once(side, me, FIN_RST_SEEN if special & both == both else MULTI_SEEN)
+
+    # Numbers
 
     @staticmethod
-    def _place(me: _End, flags: int, sequence: int, end: int) -> None:
+    def _place(me: ZeekEnd, flags: int, sequence: int, end: int) -> None:
         """init_endpoint: where this end's numbers start."""
         if me.state == INACTIVE:
             if flags & SYN_BIT:
                 me.begin(sequence, end)
             else:
                 me.begin(sequence - 1, sequence)
-        elif flags & SYN_BIT and (
+        elif (
             (me.state in (SYN_SENT, SYN_ACK_SENT) and sequence != me.start)
             or me.state in (ESTABLISHED, PARTIAL)
             or (me.state == RESET and me.previous == INACTIVE)
         ):
             me.begin(sequence, end)
 
-    def _letter(self, side: int, me: _End, sequence: int, flags: int, length: int) -> None:
-        """update_history: at most one letter of s h f r d a i q per packet."""
-        special = flags & (SYN_BIT | FIN_BIT | RST_BIT)
-        if not special:
-            if length:
-                self._once(side, me, DATA_SEEN, "D")
-            elif flags & ACK_BIT:
-                self._once(side, me, ACK_SEEN, "A")
-        elif special == SYN_BIT:
-            if not self._once(side, me, SYN_SEEN, code := "H" if flags & ACK_BIT else "S") and sequence != me.last_syn:
-                self._add(side, code)
-            me.last_syn = sequence
-        elif special == FIN_BIT:
-            place = (sequence + length) & MASK
-            if not self._once(side, me, FIN_SEEN, "F") and place != me.last_fin:
-                self._add(side, "F")
-            me.last_fin = place
-        elif special == RST_BIT:
-            if not self._once(side, me, RST_SEEN, "R") and sequence != me.last_rst:
-                self._add(side, "R")
-            me.last_rst = sequence
-        elif special & (FIN_BIT | RST_BIT) == FIN_BIT | RST_BIT:
-            self._once(side, me, FIN_RST_SEEN, "I")
-        else:
-            self._once(side, me, MULTI_SEEN, "Q")
-
-    def _once(self, side: int, me: _End, bit: int, code: str) -> bool:
-        """Write a letter the first time; True when it was the first time."""
-        if me.seen & bit:
-            return False
-        me.seen |= bit
-        self._add(side, code)
-        return True
-
     @staticmethod
-    def _acknowledge(peer: _End, acknowledgement: int, flags: int) -> None:
+    def _acknowledge(peer: ZeekEnd, acknowledgement: int, special: int) -> bool:
+        """update_ack_seq; True when it may acknowledge bytes never seen."""
         if peer.state == INACTIVE:
             peer.begin(acknowledgement - 1, acknowledgement - 1)
-            return
-        delta = _delta(acknowledgement, peer.acked)
-        if not flags & RST_BIT and delta > 0 and not (acknowledgement == 0 and delta > TOO_LARGE_DELTA):
+            return False
+        ahead = delta(acknowledgement, peer.acked)
+        if not special & RST_BIT and ahead > 0 and not (acknowledgement == 0 and ahead > TOO_LARGE_DELTA):
             peer.acked = acknowledgement
+        return acknowledgement != peer.done
 
-    def _advance(self, side: int, me: _End, end: int, flags: int, length: int) -> None:
+    def _advance(self, side: int, me: ZeekEnd, end: int, special: int, length: int) -> None:
         """update_last_seq, which also finds retransmissions (letter t)."""
-        delta = _delta(end, me.last)
-        if flags & (SYN_BIT | RST_BIT) and abs(delta) > TOO_LARGE_DELTA:
+        ahead = delta(end, me.last)
+        if special & (SYN_BIT | RST_BIT) and abs(ahead) > TOO_LARGE_DELTA:
             return
-        if flags & FIN_BIT and me.last == (me.start + 1) & MASK:
+        if special & FIN_BIT and me.last == (me.start + 1) & MASK:
             me.last = end
         elif me.state == RESET:
             return
-        elif delta > 0:
+        elif ahead > 0:
             me.last = end
         elif length:
             self._scaled(side, "T")
 
-    def _change(self, side: int, me: _End, peer: _End, packet: Packet, flags: int, length: int) -> None:
-        """UpdateStateMachine."""
-        if me.state == INACTIVE:
-            self._wake(side, me, peer, packet.sequence, flags, length)
-        elif me.state in (SYN_SENT, SYN_ACK_SENT):
+    # UpdateStateMachine
+
+    def _change(self, side: int, me: ZeekEnd, peer: ZeekEnd, sequence: int, flags: int, length: int) -> None:
+        state = me.state
+        if state == INACTIVE:
+            self._wake(side, me, peer, sequence, flags, length)
+        elif not flags & 7:
+            return
+        elif state in (ESTABLISHED, PARTIAL):
+            self._disturb(me, peer, flags)
+        elif state in (SYN_SENT, SYN_ACK_SENT):
             if flags & FIN_BIT:
                 me.enter(CLOSED)
             if flags & RST_BIT:
                 me.enter(RESET)
-        elif me.state in (ESTABLISHED, PARTIAL):
-            self._disturb(me, peer, flags)
-        elif me.state == CLOSED and flags & RST_BIT and peer.state != CLOSED:
+        elif state == CLOSED and flags & RST_BIT and peer.state != CLOSED:
             me.enter(RESET)
 
-    def _wake(self, side: int, me: _End, peer: _End, sequence: int, flags: int, length: int) -> None:
-        originator = side == self._origin
+    def _wake(self, side: int, me: ZeekEnd, peer: ZeekEnd, sequence: int, flags: int, length: int) -> None:
+        originator = side == self.origin
         if flags & SYN_BIT:
             if originator:
                 me.enter(SYN_ACK_SENT if flags & ACK_BIT else SYN_SENT)
@@ -268,7 +287,7 @@ class Zeek:
             me.enter(ESTABLISHED if flags & ACK_BIT and peer.state == ESTABLISHED else PARTIAL)
 
     @staticmethod
-    def _disturb(me: _End, peer: _End, flags: int) -> None:
+    def _disturb(me: ZeekEnd, peer: ZeekEnd, flags: int) -> None:
         if flags & SYN_BIT and not flags & ACK_BIT and me.state == PARTIAL and peer.state == INACTIVE:
             me.enter(SYN_SENT)
         if flags & FIN_BIT and not flags & RST_BIT:

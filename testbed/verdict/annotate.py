@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from testbed.pcap.frame import Capture
 from testbed.verdict.classes import name
-from testbed.verdict.value import Check, Outcome
+from testbed.verdict.value import Change, Check, Outcome, Trip
 from testbed.verdict.view import View
 from testbed.verdict.wire import show_ms
 
@@ -41,9 +41,21 @@ def _comments(view: View, checks: Iterable[Check]) -> Iterator[tuple[int, str]]:
 def _fates(view: View) -> Iterator[tuple[int, str]]:
     for trip in view.trips:
         seen = [number for number in (trip.sent, trip.wire, trip.arrived) if number is not None]
+        if trip.change is Change.FORGED:
+            everywhere = seen if trip.delivered is None else [*seen, trip.delivered]
+            yield from ((number, f"forged by {trip.by}: no program sent it") for number in everywhere)
         if trip.fate == "lost":
             yield from ((number, f"lost on the way to {trip.destination}: {trip.cause}") for number in seen)
-        elif trip.delivered is not None and trip.sent_ns is not None and trip.ended_ns is not None:
-            took = show_ms(trip.ended_ns - trip.sent_ns)
-            what = "a duplicate, delivered" if trip.fate == "duplicate" else "delivered"
-            yield trip.delivered, f"{what} {took} after it was sent"
+        elif trip.delivered is not None:
+            yield from _delivery(trip, seen)
+
+
+def _delivery(trip: Trip, seen: list[int]) -> Iterator[tuple[int, str]]:
+    assert trip.delivered is not None
+    if trip.change not in (Change.NONE, Change.FORGED) and trip.fate != "duplicate":
+        yield from ((number, f"{trip.change} on the way to {trip.destination}: {trip.by}") for number in seen)
+        yield trip.delivered, f"{trip.change}: {trip.by}"
+    if trip.sent_ns is not None and trip.ended_ns is not None:
+        took = show_ms(trip.ended_ns - trip.sent_ns)
+        what = f"a duplicate ({trip.by}), delivered" if trip.fate == "duplicate" else "delivered"
+        yield trip.delivered, f"{what} {took} after it was sent"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.verdict import connection_checks, host_checks, program_checks, stream_checks, wire_checks
+from testbed.verdict import connection_checks, host_checks, program_checks, stream_checks, wire_checks, witness
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.value import Check, Outcome
 from testbed.verdict.view import View
@@ -19,6 +19,7 @@ KINDS: tuple[Kind, ...] = (
     *connection_checks.CHECKS,
     *stream_checks.CHECKS,
     *host_checks.CHECKS,
+    *witness.CHECKS,
 )
 
 
@@ -26,10 +27,10 @@ def check_all(view: View) -> Iterator[Check]:
     """Every check that the scenario asks for, and those that are always made."""
     for kind in KINDS:
         for question in kind.ask(view):
-            yield _check(view, kind, question)
+            yield hold(view, kind, question)
 
 
-def _check(view: View, kind: Kind, question: Question) -> Check:
+def hold(view: View, kind: Kind, question: Question) -> Check:
     answer = kind.answer(view, question)
     line = view.line(answer.path or question.path)
     verdict, why = _doubt(view, kind, answer)

@@ -21,7 +21,9 @@ def judge(evidence: Evidence) -> Judgement:
     checks = tuple(check_all(view))
     verdict = Outcome.UNKNOWN if view.broken else sum_up(checks)
     trace = annotate(view, checks, verdict)
-    return Judgement(verdict, checks, view.connections, view.trips, view.packets, trace, evidence, view.faults)
+    return Judgement(
+        verdict, checks, view.connections, view.trips, view.packets, trace, evidence, view.faults, view.traffic
+    )
 
 
 def sum_up(checks: Iterable[Check]) -> Outcome:

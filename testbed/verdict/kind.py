@@ -57,7 +57,7 @@ def expected(path: str) -> Ask:
     """The questions that stand under `expect:` at this path; `*` is any key of a mapping."""
 
     def ask(view: View) -> Iterator[Question]:
-        for name, wanted in _find(view.evidence.scenario.expect, path.split(".")):
+        for name, wanted in _find(view.expect, path.split(".")):
             yield Question(name, f"expect.{name}", wanted)
 
     return ask

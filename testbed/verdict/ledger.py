@@ -1,55 +1,94 @@
-"""The wire's ledger laid to packets: which of the packets seen did a fault take?
+"""The wire's ledger laid to packets: which packet seen did each fault meet, and which did it make?
 
-An entry names the host on whose arrival side it happened, the time, the rule, and the packet in words. The packet is
-the most recent one that had come in by then, is of the rule's class, and did not come out of the link.
+An entry names the host on whose arrival side it happened, and packets by the digest of their bytes. The one that came
+is the most recent of those bytes that had come in by then; one that was made is the first of its bytes that came out of
+the link after it, or went out of the host's interface as an answer to the sender.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
 
-from testbed.evidence import FaultFired
+from testbed.evidence import FaultFired, Made
 from testbed.packet import Packet
+from testbed.pcap.frame import Frame
 from testbed.plan import Plan
-from testbed.scenario.model import Fault
-from testbed.verdict.classes import is_a
-from testbed.verdict.ways import CLOCKS_NS, Copies, Key, Way
+from testbed.scenario.faults import Fault
+from testbed.verdict.ways import CLOCKS_NS, Copies, Key, Stage, Way
+
+ALTERING = frozenset({"rewrite", "corrupt"})  # what they make takes the place of the packet that came
+
+Digest = Callable[[Packet], str]
 
 
-def lay(fired: Iterable[FaultFired], copies: Mapping[Key, Copies], plan: Plan, seen_behind: frozenset[str]) -> None:
-    """Set `fault` of each way that an entry of the ledger took. `seen_behind`: hosts behind whose link was captured."""
-    arrivals: dict[str, list[Way]] = {}
-    for group in copies.values():
-        for way in group.ways:
-            arrivals.setdefault(way.destination, []).append(way)
-    for ways in arrivals.values():
-        ways.sort(key=lambda way: way.last.time_ns)
-    for entry in sorted(fired, key=lambda entry: entry.time_ns):
-        ways = arrivals.get(entry.host, [])
-        if (taken := _find(entry, ways, copies, plan, entry.host in seen_behind)) is not None:
-            taken.fault = entry
+def digest(frame: bytes) -> str:
+    """A packet's name in the ledger: BLAKE2b of its bytes from the IP header to the end that the header tells."""
+    header, at = (40, 18) if frame[12:14] == b"\x86\xdd" else (0, 16)
+    end = 14 + header + int.from_bytes(frame[at : at + 2])
+    return blake2b(frame[14:end], digest_size=8).hexdigest()
 
 
-def _find(entry: FaultFired, ways: list[Way], copies: Mapping[Key, Copies], plan: Plan, behind: bool) -> Way | None:
-    until = bisect_right(ways, entry.time_ns + CLOCKS_NS, key=lambda way: way.last.time_ns)
-
-    def free() -> Iterator[Way]:
-        back = (ways[index] for index in range(until - 1, -1, -1))
-        return (way for way in back if way.fault is None and (not behind or copies[way.key].missing > 0))
-
-    if (named := next((way for way in free() if words(way.last) in entry.says), None)) is not None:
-        return named
-    rule = plan.scenario.faults[entry.rule] if 0 <= entry.rule < len(plan.scenario.faults) else None
-    return next((way for way in free() if rule and sent_by(rule, way.source, plan) and is_a(way.last, rule.drop)), None)
+def lay(fired: Iterable[FaultFired], copies: Mapping[Key, Copies], frames: tuple[Frame, ...]) -> list[Way]:
+    """Set `fault` of each way that an entry met, and what came of it; gives the ways of packets forged to receivers."""
+    entries = sorted(fired, key=lambda entry: entry.time_ns)
+    if not entries:
+        return []
+    seen = _Seen({entry.host for entry in entries}, copies, lambda packet: digest(frames[packet.number - 1].data))
+    return [way for entry in entries for way in _lay(entry, seen)]
 
 
-def words(packet: Packet) -> str:
-    """A packet as the ledger of the portable link describes it."""
-    return (
-        f"{endpoint(packet.source, packet.source_port)} > {endpoint(packet.destination, packet.destination_port)} "
-        f"seq {packet.sequence} ack {packet.acknowledgement} len {packet.payload_length}"
-    )
+class _Seen:
+    """Ways and deliveries of the hosts that the ledger speaks of, by digest."""
+
+    def __init__(self, hosts: set[str], copies: Mapping[Key, Copies], name: Digest) -> None:
+        self.arrivals: dict[tuple[str, str], list[Way]] = {}
+        self.answers: dict[tuple[str, str], list[Way]] = {}
+        self.deliveries: dict[tuple[str, str], list[tuple[Copies, Packet]]] = {}
+        self.copies = copies
+        for group in copies.values():
+            for way in group.ways if group.destination in hosts else ():
+                self.arrivals.setdefault((group.destination, name(way.last)), []).append(way)
+            for way in group.ways if group.source in hosts else ():
+                self.answers.setdefault((group.source, name(way.first)), []).append(way)
+            for packet in group.deliveries if group.destination in hosts else ():
+                self.deliveries.setdefault((group.destination, name(packet)), []).append((group, packet))
+
+    def take_delivery(self, entry: FaultFired, made: Made) -> tuple[Copies, Packet] | None:
+        """The first delivery of a made packet that is left, after the fault."""
+        left = self.deliveries.get((entry.host, made.packet), [])
+        found = next((one for one in left if one[1].time_ns >= entry.time_ns - CLOCKS_NS), None)
+        if found is not None:
+            left.remove(found)
+            found[0].deliveries.remove(found[1])
+        return found
+
+
+def _lay(entry: FaultFired, seen: _Seen) -> Iterator[Way]:
+    arrivals = seen.arrivals.get((entry.host, entry.packet), [])
+    before = [way for way in arrivals if way.fault is None and way.last.time_ns <= entry.time_ns + CLOCKS_NS]
+    met = max(before, key=lambda way: way.last.time_ns) if before else None
+    if met is not None:
+        met.fault, met.taken = entry, not entry.passed
+    for made in entry.made:
+        if made.to == "sender":
+            _lay_answer(entry, seen, made)
+        elif made.packet == entry.packet:
+            if met is not None:
+                seen.copies[met.key].copied_by.append(entry)
+        elif (found := seen.take_delivery(entry, made)) is not None:
+            group, packet = found
+            if entry.action in ALTERING and met is not None:
+                met.seen[Stage.DELIVERED], met.altered = packet, True
+            else:
+                yield Way(group.key, group.source, group.destination, {Stage.DELIVERED: packet}, entry, forged=True)
+
+
+def _lay_answer(entry: FaultFired, seen: _Seen, made: Made) -> None:
+    answers = seen.answers.get((entry.host, made.packet), [])
+    after = (way for way in answers if not way.forged and way.first.time_ns >= entry.time_ns - CLOCKS_NS)
+    if (found := min(after, key=lambda way: way.first.time_ns, default=None)) is not None:
+        found.fault, found.forged = entry, True
 
 
 def endpoint(address: str, port: int) -> str:
@@ -65,5 +104,5 @@ def sent_by(rule: Fault, host: str, plan: Plan) -> bool:
 def title(entry: FaultFired, plan: Plan) -> str:
     """What a fault did, for people: `fault 0: drop SYN-ACK`."""
     rules = plan.scenario.faults
-    what = rules[entry.rule].drop.value if 0 <= entry.rule < len(rules) else entry.says
+    what = rules[entry.rule].kind.value if 0 <= entry.rule < len(rules) else entry.says
     return f"fault {entry.rule}: {entry.action} {what}"

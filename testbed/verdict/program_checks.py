@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from testbed.evidence import ProgramEnd, StepOutcome
 from testbed.scenario.model import Host
-from testbed.scenario.steps import Hold, Parallel, Repeat, Step
+from testbed.scenario.steps import Hold, Kill, Parallel, Repeat, Step
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.ledger import endpoint
 from testbed.verdict.value import Outcome
@@ -79,10 +79,16 @@ def find_trouble(view: View, host: str) -> Trouble | None:
     if not ends:
         says = f"nothing was heard of the end of the program on {host}"
         return Trouble(f"hosts.{role}.steps", "the end of the program", "no end", says, unseen=True)
-    held = any(end.held for end in ends)
-    if not held and all(end.exit != 0 for end in ends):
+    held, killed = any(end.held for end in ends), _killed(its, done, ends)
+    if not held and not killed and all(end.exit != 0 for end in ends):
         return _died(role, host, ends[-1])
-    return next(_not_reached(role, host, its, done, held), None)
+    return next(_not_reached(role, host, its, done, held or killed), None)
+
+
+def _killed(its: Host, done: list[StepOutcome], ends: list[ProgramEnd]) -> bool:
+    """Whether the program came to a `kill` of its own, and ended by that signal."""
+    kills = [step for outcome in done if isinstance(step := find_step(its, outcome.path), Kill)]
+    return any(end.signal == step.kill for end in ends for step in kills)
 
 
 def _wrong_end(view: View, role: str, its: Host, outcome: StepOutcome) -> Trouble:
@@ -123,12 +129,12 @@ def _died(role: str, host: str, end: ProgramEnd) -> Trouble:
     return Trouble(f"hosts.{role}.steps", "exit 0", seen, f"the program on {host} {how}")
 
 
-def _not_reached(role: str, host: str, its: Host, done: list[StepOutcome], held: bool) -> Iterator[Trouble]:
+def _not_reached(role: str, host: str, its: Host, done: list[StepOutcome], stopped: bool) -> Iterator[Trouble]:
     times: dict[str, int] = {}
     for outcome in done:
         times[outcome.path] = times.get(outcome.path, 0) + 1
     for path, step, wanted in _to_run(its.steps):
-        if held and isinstance(step, Hold):
+        if stopped and isinstance(step, Hold | Kill):
             return
         if (ran := times.get(path, 0)) < wanted:
             seen = "not reached" if not ran else f"{ran} times"

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from testbed.evidence import Evidence
 from testbed.packet import Packet
 from testbed.pcap.frame import Capture
 from testbed.tcp.connection import Connection
+
+if TYPE_CHECKING:
+    from testbed.verdict.wire import Traffic
 
 
 class Outcome(StrEnum):
@@ -35,12 +39,24 @@ class Check:
     line: int | None = None  # of the scenario file
 
 
+class Change(StrEnum):
+    """What the wire made of a packet that it did not just carry."""
+
+    NONE = ""
+    DELAYED = "delayed"  # by a fault, longer than its direction asks
+    REWRITTEN = "rewritten"
+    CORRUPTED = "corrupted"
+    DUPLICATED = "duplicated"
+    FORGED = "forged"  # nobody sent it
+
+
 @dataclass(frozen=True, slots=True)
 class Trip:
     """One packet's way: where it was seen (numbers in the trace), and how it ended.
 
     `sent` at the sender's interface, `wire` at the sniffer, `arrived` at the receiver's interface, `delivered` behind
-    the receiver's impaired link (None where there is no link: then arrival is delivery).
+    the receiver's impaired link (None where there is no link: then arrival is delivery). Of a packet that was rewritten
+    or corrupted on the link, `delivered` is what came out of it.
     """
 
     source: str  # host name
@@ -52,7 +68,9 @@ class Trip:
     sent_ns: int | None
     ended_ns: int | None  # when it arrived, or was delivered behind a link
     fate: str  # "delivered", "lost", "duplicate"
-    cause: str = ""  # of a loss: "fault 0: drop SYN-ACK", "chance", "blackhole", "never captured"
+    cause: str = ""  # of a loss: "fault 0: drop SYN-ACK", "chance", "blackhole", "queue full", "never captured"
+    change: Change = Change.NONE
+    by: str = ""  # what changed or made it: "fault 0: rewrite SYN", "chance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +81,8 @@ class FaultHit:
     host: str  # on whose arrival side
     rule: int  # index among the scenario's faults
     says: str  # "fault 0: drop SYN-ACK"
-    packet: int | None
+    packet: int | None  # the one that came
+    made: tuple[int, ...] = ()  # what the fault made of it, or beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +97,4 @@ class Judgement:
     trace: Capture  # all vantage points merged in order of time, comments on packets
     evidence: Evidence
     faults: tuple[FaultHit, ...] = ()
+    traffic: tuple[Traffic, ...] = ()  # each direction of the wire, measured

@@ -14,14 +14,17 @@ from testbed.evidence import WIRE, CaptureCount, Evidence, HostFacts, Problem
 from testbed.packet import Packet, Protocol
 from testbed.pcap.frame import Capture
 from testbed.plan import Plan, make_plan
-from testbed.scenario.model import PacketClass
+from testbed.profile import kernel_version
+from testbed.scenario.model import Expect, PacketClass, expect_on
 from testbed.tcp.connection import Connection, Role
 from testbed.tcp.trace import trace_connections
+from testbed.verdict.asked import addresses
 from testbed.verdict.classes import is_a, name
 from testbed.verdict.merge import dropped, merge
-from testbed.verdict.trips import addresses, find_fates
+from testbed.verdict.shortfalls import find_shortcomings
+from testbed.verdict.trips import find_fates
 from testbed.verdict.value import FaultHit, Trip
-from testbed.verdict.wire import Traffic, find_shortcomings, measure
+from testbed.verdict.wire import Traffic, measure
 
 TOLD = 5  # so many packets does a sentence tell of
 
@@ -32,6 +35,8 @@ class View:
 
     evidence: Evidence
     plan: Plan
+    expect: Expect  # of the hosts' kernel
+    places: Mapping[str, str]  # where in the file it stands, by path, what only a range of kernels is asked
     trace: Capture
     packets: tuple[Packet, ...]
     wire: tuple[Packet, ...]  # those of the wire's vantage point
@@ -51,6 +56,7 @@ class View:
     def line(self, path: str) -> int | None:
         """The scenario's line of a path, or of the nearest thing around it."""
         lines = self.evidence.run.lines
+        path = self.places.get(path, path)
         while path and path not in lines:
             path = path.rpartition(".")[0]
         return lines.get(path)
@@ -89,12 +95,15 @@ def look(evidence: Evidence) -> View:
     wire = tuple(packet for packet in packets if trace.interfaces[packet.interface].name == WIRE)
     connections = tuple(trace_connections([packet for packet in wire if packet.protocol == Protocol.TCP]))
     fates = find_fates(evidence, plan, trace, packets)
-    traffic = measure(plan, fates.trips)
-    shortcomings = find_shortcomings(evidence, plan, traffic, wire)
     by_number = {packet.number: packet for packet in packets}
+    traffic = measure(plan, fates.asking, fates.trips, by_number)
+    shortcomings = find_shortcomings(evidence, plan, fates.asking, traffic, wire)
+    expect, places = expect_on(evidence.scenario.expect, _kernel(evidence))
     return View(
         evidence,
         plan,
+        expect,
+        places,
         trace,
         packets,
         wire,
@@ -111,6 +120,11 @@ def look(evidence: Evidence) -> View:
         by_number,
         {number: trip for trip in fates.trips for number in _numbers(trip)},
     )
+
+
+def _kernel(evidence: Evidence) -> tuple[int, int]:
+    """The Linux version of the hosts; where they differ, the lowest."""
+    return min((kernel_version(facts.kernel) for facts in evidence.all(HostFacts)), default=(0, 0))
 
 
 def _numbers(trip: Trip) -> Iterator[int]:

@@ -34,7 +34,7 @@ Key = tuple[object, ...]
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """One packet: who sent it to whom, its sightings, and the fault that took it."""
+    """One packet: who sent it to whom, its sightings, the fault that it met, and what came of that."""
 
     key: Key
     source: str
@@ -42,6 +42,10 @@ class Way:
     seen: dict[Stage, Packet]
     fault: FaultFired | None = None
     duplicate: bool = False
+    taken: bool = False  # the fault did not let it pass as it was
+    altered: bool = False  # what was delivered is another packet in its place
+    forged: bool = False  # no host sent it: the fault made it
+    flipped: bool = False  # delivered with a bit changed by chance
 
     @property
     def first(self) -> Packet:
@@ -58,15 +62,12 @@ class Way:
 class Copies:
     """All ways of equal packets between two hosts, and the deliveries behind the link, not yet matched to them."""
 
+    key: Key
     source: str
     destination: str
     ways: list[Way] = field(default_factory=list)
     deliveries: list[Packet] = field(default_factory=list)
-
-    @property
-    def missing(self) -> int:
-        """How many copies were lost behind the link and not yet laid to a fault."""
-        return len(self.ways) - len(self.deliveries) - sum(way.fault is not None for way in self.ways)
+    copied_by: list[FaultFired] = field(default_factory=list)  # faults that made a copy of one of these
 
 
 def gather(packets: Iterable[Packet], trace: Capture, hosts: Mapping[str, str], engine: str) -> dict[Key, Copies]:
@@ -76,6 +77,14 @@ def gather(packets: Iterable[Packet], trace: Capture, hosts: Mapping[str, str], 
         if (stage := _stage(packet, trace, hosts, engine)) is not None:
             sightings.setdefault(_key(packet), {}).setdefault(stage, []).append(packet)
     return {key: _follow(key, stages, hosts) for key, stages in sightings.items()}
+
+
+def is_delivery(direction: Direction, engine: str) -> bool:
+    """Whether a frame behind a link is one that comes out of it.
+
+    A TAP shows what goes into the link as OUT, what comes out of it as IN; an IFB shows only the latter, as OUT.
+    """
+    return direction is not Direction.OUT or engine == "netem"
 
 
 def _stage(packet: Packet, trace: Capture, hosts: Mapping[str, str], engine: str) -> Stage | None:
@@ -91,8 +100,7 @@ def _stage(packet: Packet, trace: Capture, hosts: Mapping[str, str], engine: str
     if vantage == destination:
         return Stage.ARRIVED if direction is not Direction.OUT else None
     if vantage == destination + BEHIND:
-        # A TAP shows what goes into the link as OUT, what comes out of it as IN; an IFB shows only the latter, as OUT.
-        return Stage.DELIVERED if direction is not Direction.OUT or engine == "netem" else None
+        return Stage.DELIVERED if is_delivery(direction, engine) else None
     return None
 
 
@@ -114,6 +122,8 @@ def _key(packet: Packet) -> Key:
         packet.payload_length,
         packet.ip_id,
         packet.options.timestamps,
+        packet.window,
+        packet.options.sack,
         packet.icmp,
         None if packet.protocol == Protocol.TCP else packet.payload,
     )
@@ -133,7 +143,7 @@ def _follow(key: Key, stages: Mapping[Stage, list[Packet]], hosts: Mapping[str, 
             else:
                 started[index].seen[stage] = packet
     ways.sort(key=lambda way: way.first.time_ns)
-    return Copies(hosts[some.source], hosts[some.destination], ways, stages.get(Stage.DELIVERED, []))
+    return Copies(key, hosts[some.source], hosts[some.destination], ways, stages.get(Stage.DELIVERED, []))
 
 
 def deliver(copies: Copies, least_ns: int) -> Iterator[Way]:
@@ -141,7 +151,7 @@ def deliver(copies: Copies, least_ns: int) -> Iterator[Way]:
 
     `least_ns` is the least time that the link was asked to take.
     """
-    waiting = sorted((way for way in copies.ways if way.fault is None), key=lambda way: way.last.time_ns)
+    waiting = sorted((way for way in copies.ways if not way.taken), key=lambda way: way.last.time_ns)
     found = pair([way.last.time_ns for way in waiting], _times(copies.deliveries), max(0, least_ns - CLOCKS_NS), 0)
     for packet, index in zip(copies.deliveries, found, strict=True):
         if index is not None:
@@ -157,7 +167,8 @@ def _extra(copies: Copies, packet: Packet) -> Way:
     before = [way for way in copies.ways if way.last.time_ns <= packet.time_ns and Stage.DELIVERED in way.seen]
     seen = max(before, key=lambda way: way.first.time_ns).seen if before else {}
     found = {**seen, Stage.DELIVERED: packet}
-    return Way(_key(packet), copies.source, copies.destination, found, duplicate=bool(before))
+    entry = copies.copied_by.pop(0) if before and copies.copied_by else None
+    return Way(copies.key, copies.source, copies.destination, found, entry, duplicate=bool(before))
 
 
 def _times(packets: Iterable[Packet]) -> list[int]:

@@ -1,45 +1,51 @@
-"""What the wire did, held against what was asked of it.
+"""What the wire did, direction by direction: measured from the trips, and laid beside what was asked.
 
-Measured from the trips, one direction at a time. A wire that did less than asked (a shorter delay, too few losses for
-chance to explain, packets through a blackhole, a fault that let its packet pass) proves nothing about TCP.
+A direction may have been asked for several things: one after the other (phases of the timeline), or by port. Each such
+stretch is a `Share` of its traffic, measured for itself; `Traffic` is the whole.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p
 
-from testbed.evidence import Evidence, FaultFired, LinkCount
+from testbed.agent.impairments import NONE, Impairment
 from testbed.packet import Packet
 from testbed.plan import Plan
-from testbed.scenario.model import Fault, Impairment, PacketClass
-from testbed.verdict.classes import is_a
-from testbed.verdict.ledger import sent_by
-from testbed.verdict.merge import BEHIND
-from testbed.verdict.trips import NO_IMPAIRMENT, addresses, asked
-from testbed.verdict.value import Trip
+from testbed.verdict.asked import Asking
+from testbed.verdict.value import Change, Trip
 
-SLACK_NS = 500_000  # a delay may be short by so much: capture times are not taken at the link itself
-CHANCE = 1e-6  # what is less likely than this is not taken for chance
+ETHERNET = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """One direction of the wire: what was asked, and what became of the packets. Times in nanoseconds, in order."""
+class Crossing:
+    """One packet that crossed (or was lost on) an impaired link: when it came in, its size, when it came out."""
+
+    trip: Trip
+    arrived_ns: int
+    size: int  # of its Ethernet frame, bytes
+    took_ns: int | None  # None: lost
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The packets of a direction of which the same was asked."""
 
     source: str
     destination: str
+    phase: int
     asked: Impairment
+    crossings: tuple[Crossing, ...]  # in order of their arrival; what nobody sent is not among them
     packets: int
     delivered: int
     lost: int
     by_fault: int  # of those lost
     unexplained: int  # of those lost: "never captured"
-    duplicates: int
-    delays_ns: tuple[int, ...]
-    fastest: Trip | None = None
+    by_queue: int  # of those lost: for want of room, surely or perhaps
+    duplicates: int  # by chance
+    corrupted: int  # by chance
+    delays_ns: tuple[int, ...]  # in order of length; those that a fault held back left out
 
     @property
     def name(self) -> str:
@@ -47,149 +53,143 @@ class Traffic:
         return f"{self.source}->{self.destination}"
 
     @property
+    def chances(self) -> int:
+        """How many packets chance had its say about."""
+        return self.packets - self.by_fault - self.unexplained - self.by_queue
+
+    @property
+    def lost_by_chance(self) -> int:
+        """Lost, and not by a fault, a full queue, and not merely unseen."""
+        return self.lost - self.by_fault - self.unexplained - self.by_queue
+
+    @property
     def loss_percent(self) -> float | None:
         """Of the packets that no fault took, how many were lost."""
-        chances = self.packets - self.by_fault
-        return 100 * (self.lost - self.by_fault) / chances if chances else None
+        left = self.packets - self.by_fault
+        return 100 * (self.lost - self.by_fault) / left if left else None
 
     def quantile_ns(self, part: float) -> int | None:
         """The delay that so large a part of the delivered packets stayed within (nearest rank)."""
         last = len(self.delays_ns) - 1
         return self.delays_ns[round(part * last)] if self.delays_ns else None
 
+    @property
+    def rate_bit(self) -> float | None:
+        """Bits per second that came out, from the first delivery to the last; None of fewer than two."""
+        out = sorted((c.arrived_ns + c.took_ns, c.size) for c in self.crossings if c.took_ns is not None)
+        if len(out) < 2 or out[-1][0] == out[0][0]:
+            return None
+        return sum(size for _, size in out[1:]) * 8e9 / (out[-1][0] - out[0][0])
 
-def measure(plan: Plan, trips: Iterable[Trip]) -> tuple[Traffic, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One direction of the wire as a whole, and its shares where several things were asked of it."""
+
+    whole: Share
+    shares: tuple[Share, ...]
+
+    @property
+    def name(self) -> str:
+        """The direction as scenarios write it."""
+        return self.whole.name
+
+    @property
+    def is_impaired(self) -> bool:
+        """Whether anything was asked of it, at any time, for any port."""
+        return any(share.asked != NONE for share in self.shares)
+
+
+def measure(plan: Plan, asking: Asking, trips: Iterable[Trip], packets: Mapping[int, Packet]) -> tuple[Traffic, ...]:
     """The traffic of each direction that had packets, or of which something was asked."""
     by_direction: dict[tuple[str, str], list[Trip]] = {}
     for trip in trips:
         by_direction.setdefault((trip.source, trip.destination), []).append(trip)
     names = [host.name for host in plan.hosts]
-    directions = ((a, b) for a in names for b in names if a != b)
     return tuple(
-        _measure(plan, direction, by_direction.get(direction, []))
-        for direction in directions
-        if direction in by_direction or asked(plan, *direction) != NO_IMPAIRMENT
+        _traffic(asking, a, b, by_direction.get((a, b), []), packets)
+        for a in names
+        for b in names
+        if a != b and ((a, b) in by_direction or asking.ever(a, b))
     )
 
 
-def _measure(plan: Plan, direction: tuple[str, str], trips: list[Trip]) -> Traffic:
-    timed = [(trip.ended_ns - trip.sent_ns, trip) for trip in trips if trip.ended_ns and trip.sent_ns]
-    fates = Counter(trip.fate for trip in trips)
-    lost = [trip for trip in trips if trip.fate == "lost"]
-    return Traffic(
-        *direction,
-        asked(plan, *direction),
-        fates["delivered"] + fates["lost"],
-        fates["delivered"],
-        fates["lost"],
+def _traffic(
+    asking: Asking, source: str, destination: str, trips: list[Trip], packets: Mapping[int, Packet]
+) -> Traffic:
+    link = asking.plan.link(destination)
+    first = link.asked(source) if link else NONE
+    shares: dict[tuple[int, Impairment], list[Trip]] = {}
+    for trip in trips:
+        packet = packets[_seen(trip)]
+        time_ns = _arrived_ns(trip, packets)
+        asked = asking.of_packet(source, destination, time_ns, (packet.source_port, packet.destination_port))
+        phase = asking.phase(destination, time_ns)
+        if asking.between(destination, time_ns):
+            continue  # either phase may have met it: it says nothing of either
+        shares.setdefault((phase, asked), []).append(trip)
+    if not shares:
+        shares[(0, first)] = []
+    measured = tuple(
+        _share(source, destination, phase, asked, found, packets) for (phase, asked), found in shares.items()
+    )
+    if len(measured) == 1 and len(measured[0].crossings) == len(trips):
+        return Traffic(measured[0], measured)
+    return Traffic(_share(source, destination, 0, first, trips, packets), measured)
+
+
+def _seen(trip: Trip) -> int:
+    return next(n for n in (trip.sent, trip.wire, trip.arrived, trip.delivered) if n is not None)
+
+
+def _share(
+    source: str,
+    destination: str,
+    phase: int,
+    asked: Impairment,
+    trips: list[Trip],
+    packets: Mapping[int, Packet],
+) -> Share:
+    carried = [trip for trip in trips if trip.fate != "duplicate" and not _appeared(trip)]
+    lost = [trip for trip in carried if trip.fate == "lost"]
+    crossings = tuple(sorted((_crossing(trip, packets) for trip in carried), key=lambda one: one.arrived_ns))
+    delays = [
+        trip.ended_ns - trip.sent_ns
+        for trip in carried
+        if trip.ended_ns is not None and trip.sent_ns is not None and trip.change is not Change.DELAYED
+    ]
+    return Share(
+        source,
+        destination,
+        phase,
+        asked,
+        crossings,
+        len(carried),
+        sum(trip.fate == "delivered" for trip in carried),
+        len(lost),
         sum(trip.cause.startswith("fault ") for trip in lost),
         sum(trip.cause == "never captured" for trip in lost),
-        fates["duplicate"],
-        tuple(sorted(taken for taken, _ in timed)),
-        min(timed, key=lambda pair: pair[0])[1] if timed else None,
+        sum(trip.cause in ("queue full", "chance or a full queue") for trip in lost),
+        sum(trip.fate == "duplicate" and trip.by == "chance" for trip in trips),
+        sum(trip.change is Change.CORRUPTED and trip.by == "chance" for trip in carried),
+        tuple(sorted(delays)),
     )
 
 
-def find_shortcomings(
-    evidence: Evidence, plan: Plan, traffic: Iterable[Traffic], wire: Iterable[Packet]
-) -> Mapping[str, str]:
-    """Where the wire did less than was asked: reasons by the scenario's path that asked (`wire.client->server`)."""
-    found: dict[str, str] = {}
-    for one in traffic:
-        if one.asked != NO_IMPAIRMENT and (says := _shortcoming(evidence, one)):
-            found[f"wire.{one.name}"] = says
-    packets = tuple(wire)
-    for index, fault in enumerate(plan.scenario.faults):
-        if says := _let_pass(evidence, plan, index, fault, packets):
-            found[f"faults.{index}"] = says
-    return found
+def _appeared(trip: Trip) -> bool:
+    """Whether a packet came out of the link, forged, without having gone in."""
+    return trip.change is Change.FORGED and trip.sent is None and trip.wire is None
 
 
-def _shortcoming(evidence: Evidence, one: Traffic) -> str | None:
-    counts = [count for count in evidence.all(LinkCount) if count.host == one.destination]
-    if not counts:
-        return f"nothing is known of the impaired link of {one.destination}"
-    if one.destination + BEHIND not in evidence.captures:
-        return f"nothing was captured behind the impaired link of {one.destination}"
-    return next((says for judge in _MEASURES if (says := judge(one))), None)
+def _arrived_ns(trip: Trip, packets: Mapping[int, Packet]) -> int:
+    """When a packet came to the link, or was last seen before it."""
+    return packets[_seen(trip) if trip.arrived is None else trip.arrived].time_ns
 
 
-def _through_blackhole(one: Traffic) -> str | None:
-    if not one.asked.blackhole or not one.delivered:
-        return None
-    return f"a blackhole was asked for from {one.source} to {one.destination}, and {one.delivered} packets got through"
-
-
-def _too_fast(one: Traffic) -> str | None:
-    least = one.asked.delay - one.asked.jitter
-    if not one.delays_ns or one.fastest is None or one.delays_ns[0] >= least - SLACK_NS:
-        return None
-    return (
-        f"at least {show_ms(least)} were asked for from {one.source} to {one.destination}, "
-        f"and packet {one.fastest.wire or one.fastest.delivered} took {show_ms(one.delays_ns[0])}"
-    )
-
-
-def _too_few_lost(one: Traffic) -> str | None:
-    tries, hits = one.packets - one.by_fault, one.lost - one.by_fault
-    return _too_few(tries, hits, one.asked.loss, "lost", one)
-
-
-def _too_few_duplicated(one: Traffic) -> str | None:
-    return _too_few(one.delivered, one.duplicates, one.asked.duplicate, "duplicated", one)
-
-
-def _too_few(tries: int, hits: int, percent: float, what: str, one: Traffic) -> str | None:
-    if not percent or at_most(hits, tries, percent / 100) >= CHANCE:
-        return None
-    return (
-        f"{percent:g}% {what} was asked for from {one.source} to {one.destination}, "
-        f"and {hits} of {tries} packets were: more than chance explains"
-    )
-
-
-_MEASURES = (_through_blackhole, _too_fast, _too_few_lost, _too_few_duplicated)
-
-
-def at_most(hits: int, tries: int, chance: float) -> float:
-    """The probability of so many hits or fewer (the binomial distribution's lower tail)."""
-    if hits >= tries or chance <= 0:
-        return 1.0
-    if chance >= 1:
-        return 0.0
-    terms = (
-        lgamma(tries + 1) - lgamma(k + 1) - lgamma(tries - k + 1) + k * log(chance) + (tries - k) * log1p(-chance)
-        for k in range(hits + 1)
-    )
-    return min(1.0, sum(exp(term) for term in terms))
-
-
-def _let_pass(evidence: Evidence, plan: Plan, index: int, fault: Fault, wire: tuple[Packet, ...]) -> str | None:
-    """A fault that never fired although the wire saw its packet."""
-    if any(entry.rule == index for entry in evidence.all(FaultFired)):
-        return None
-    passed = next(_meant(fault, plan, addresses(evidence), wire), None)
-    if passed is None:
-        return None
-    return f"fault {index} never fired, and packet {passed.number} on wire is a {fault.drop.value} from {fault.from_}"
-
-
-def _meant(fault: Fault, plan: Plan, hosts: Mapping[str, str], wire: Iterable[Packet]) -> Iterator[Packet]:
-    """The packets on the wire that a fault names by class, sender and count, where no blackhole takes them first."""
-    first = 1 if fault.nth == "all" else fault.nth.low or 1
-    seen: Counter[tuple[object, ...]] = Counter()
-    opened: set[tuple[object, ...]] = set()
-    for packet in wire:
-        source, destination = hosts.get(packet.source, ""), hosts.get(packet.destination, "")
-        if not destination or not sent_by(fault, source, plan) or asked(plan, source, destination).blackhole:
-            continue
-        flow = (packet.source, packet.source_port, packet.destination, packet.destination_port)
-        if is_a(packet, PacketClass.SYN):
-            opened.add(flow)
-        if is_a(packet, fault.drop) and (fault.drop is not PacketClass.HANDSHAKE_ACK or flow in opened):
-            seen[flow] += 1
-            if seen[flow] >= first:
-                yield packet
+def _crossing(trip: Trip, packets: Mapping[int, Packet]) -> Crossing:
+    packet, arrived_ns = packets[_seen(trip)], _arrived_ns(trip, packets)
+    took = None if trip.ended_ns is None or trip.fate == "lost" else trip.ended_ns - arrived_ns
+    return Crossing(trip, arrived_ns, packet.length + ETHERNET, took)
 
 
 def show_ms(time_ns: int) -> str:

@@ -1,69 +1,90 @@
-"""Always checked: the wire did what the scenario asks of it, direction by direction and fault by fault.
+"""The wire did what the scenario asks of it, by direction and by fault; and what the scenario expects of it.
 
-These checks never fail: a wire that does not do what was asked says nothing about TCP, so all that they can be is
-passed or unknown.
+The first are always checked, and never fail: a wire that does not do what was asked says nothing about TCP, so all that
+they can be is passed or unknown. What a scenario expects (`lost`, `delay`, `duplicated`, `corrupted`) can fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from testbed.scenario.model import Fault, Impairment
-from testbed.scenario.units import format_duration, format_percent
+from testbed.agent.impairments import KEYS, NONE, Impairment
+from testbed.scenario.faults import Fault
+from testbed.scenario.units import Range, format_duration, format_percent, format_rate
 from testbed.verdict.connection_checks import MOST
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.merge import BEHIND, dropped
-from testbed.verdict.trips import NO_IMPAIRMENT
-from testbed.verdict.value import Outcome
+from testbed.verdict.value import Change, Outcome, Trip
 from testbed.verdict.view import View
-from testbed.verdict.wire import Traffic, show_ms
+from testbed.verdict.wire import Share, Traffic, show_ms
 
 
 def _directions(view: View) -> Iterator[Question]:
     for traffic in view.traffic:
-        if traffic.asked != NO_IMPAIRMENT:
+        if traffic.is_impaired:
             yield Question(f"wire.{traffic.name}", f"wire.{traffic.name}", traffic)
+
+
+FORMATS: dict[str, Callable[[int], str] | Callable[[float], str]] = {
+    "duration": format_duration,
+    "percent": format_percent,
+    "rate": format_rate,
+}
 
 
 def show_asked(impairment: Impairment) -> str:
     """An impairment as a scenario writes it, what was not asked for left out."""
-    parts = [
-        f"{name}: {format_duration(value)}"
-        for name, value in (("delay", impairment.delay), ("jitter", impairment.jitter))
-        if value
-    ]
-    parts += [
-        f"{name}: {format_percent(value)}"
-        for name, value in (("loss", impairment.loss), ("duplicate", impairment.duplicate))
-        if value
-    ]
-    parts += ["blackhole: true"] if impairment.blackhole else []
+    parts = []
+    for key in KEYS:
+        value = getattr(impairment, key.field)
+        if value == getattr(NONE, key.field):
+            continue
+        if key.unit == "chances":
+            shown = ", ".join(f"{word}: {format_percent(one)}" for word, one in zip(key.words, value, strict=True))
+            parts.append(f"{key.name}: {{{shown}}}")
+        elif key.unit == "flag":
+            parts.append(f"{key.name}: true")
+        else:
+            parts.append(f"{key.name}: {FORMATS.get(key.unit, str)(value)}")
     return f"{{{', '.join(parts)}}}"
 
 
-def show_had(traffic: Traffic) -> str:
+def _show_shares(traffic: Traffic) -> str:
+    asked = list(dict.fromkeys(show_asked(share.asked) for share in traffic.shares if share.asked != NONE))
+    return "; ".join(asked)
+
+
+def show_had(one: Share) -> str:
     """What a direction did, in words."""
-    said = f"{traffic.delivered} of {traffic.packets} packets delivered"
-    if traffic.duplicates:
-        said += f", {traffic.duplicates} of them twice"
-    if traffic.delays_ns:
-        said += f", after {show_ms(traffic.delays_ns[0])} to {show_ms(traffic.delays_ns[-1])}"
+    said = f"{one.delivered} of {one.packets} packets delivered"
+    if one.duplicates:
+        said += f", {one.duplicates} of them twice"
+    if one.corrupted:
+        said += f", {one.corrupted} of them with a bit flipped"
+    if one.delays_ns:
+        said += f", after {show_ms(one.delays_ns[0])} to {show_ms(one.delays_ns[-1])}"
     return said
 
 
 def _direction(view: View, question: Question) -> Answer:
     traffic: Traffic = question.wanted
-    expected, seen = show_asked(traffic.asked), show_had(traffic)
+    expected, seen = _show_shares(traffic), show_had(traffic.whole)
     if (says := view.shortcomings.get(question.path)) is not None:
         return Answer(
             Outcome.UNKNOWN, expected, seen, f"the wire did not do what was asked: {says}", path=question.path
         )
-    missed = dropped(view.evidence)
-    for vantage in (traffic.source, traffic.destination, traffic.destination + BEHIND):
-        if missed.get(vantage):
-            why = f"the capture at {vantage} missed {missed[vantage]} packets, so the fates of packets are not known"
-            return Answer(Outcome.UNKNOWN, expected, seen, why)
+    if why := _unseen(view, traffic.whole.source, traffic.whole.destination):
+        return Answer(Outcome.UNKNOWN, expected, seen, why)
     return Answer(Outcome.PASSED, expected, seen)
+
+
+def _unseen(view: View, source: str, destination: str) -> str:
+    """Why the fates of a direction's packets are not known, if they are not."""
+    missed = dropped(view.evidence)
+    for vantage in (source, destination, destination + BEHIND):
+        if missed.get(vantage):
+            return f"the capture at {vantage} missed {missed[vantage]} packets, so the fates of packets are not known"
+    return ""
 
 
 def _faults(view: View) -> Iterator[Question]:
@@ -71,13 +92,24 @@ def _faults(view: View) -> Iterator[Question]:
         yield Question(f"faults.{index}", f"faults.{index}", fault)
 
 
+def show_fault(fault: Fault) -> str:
+    """A fault as a scenario writes it, defaults left out."""
+    nth = fault.nth if isinstance(fault.nth, str) else fault.nth.show()
+    counted = f"every: {fault.every}" if fault.every is not None else f"nth: {nth}"
+    return f"{{{fault.action}: {fault.kind.value}, from: {fault.from_}, {counted}}}"
+
+
 def _fault(view: View, question: Question) -> Answer:
     fault: Fault = question.wanted
     index = int(question.key)
-    nth = fault.nth if isinstance(fault.nth, str) else fault.nth.show()
-    expected = f"{{drop: {fault.drop.value}, from: {fault.from_}, nth: {nth}}}"
+    expected = show_fault(fault)
     fired = [hit for hit in view.faults if hit.rule == index]
     packets = tuple(hit.packet for hit in fired if hit.packet is not None)[:MOST]
+    counted = view.expect.faults.get(str(index))
+    if counted is not None and question.path not in view.shortcomings:
+        verdict = Outcome.PASSED if len(fired) in counted else Outcome.FAILED
+        why = "" if verdict is Outcome.PASSED else f"{expected} fired {len(fired)} times"
+        return Answer(verdict, counted.show(), str(len(fired)), why, packets, f"expect.faults.{index}")
     if fired:
         return Answer(Outcome.PASSED, expected, f"fired {len(fired)} times", "", packets)
     says = view.shortcomings.get(question.path)
@@ -85,4 +117,94 @@ def _fault(view: View, question: Question) -> Answer:
     return Answer(Outcome.UNKNOWN, expected, "never fired", why)
 
 
-CHECKS = (Kind(_directions, _direction), Kind(_faults, _fault))
+# ---------------------------------------------------------------- what the scenario expects
+
+
+def _trips(view: View, direction: str) -> list[Trip]:
+    """The packets of a direction, a role standing for all its replicas."""
+    source, _, destination = direction.partition("->")
+    roles = {host.name: host.role for host in view.plan.hosts}
+    return [
+        trip
+        for trip in view.trips
+        if source in (trip.source, roles.get(trip.source))
+        and destination in (trip.destination, roles.get(trip.destination))
+    ]
+
+
+def _number(trip: Trip) -> int:
+    return next(n for n in (trip.wire, trip.sent, trip.arrived, trip.delivered) if n is not None)
+
+
+COUNTED: dict[str, Callable[[Trip], bool]] = {
+    "lost": lambda trip: trip.fate == "lost",
+    "duplicated": lambda trip: trip.change is Change.DUPLICATED,
+    "corrupted": lambda trip: trip.change is Change.CORRUPTED,
+}
+
+
+def _counts(view: View) -> Iterator[Question]:
+    for name in COUNTED:
+        for direction, wanted in getattr(view.expect, name).items():
+            yield Question(f"{name}.{direction}", f"expect.{name}.{direction}", (name, direction, wanted))
+
+
+def _count(view: View, question: Question) -> Answer:
+    name, direction, wanted = question.wanted
+    trips = _trips(view, direction)
+    found = [trip for trip in trips if COUNTED[name](trip)]
+    expected, seen = wanted.show(), str(len(found))
+    if why := _never_captured(view, direction, trips):
+        return Answer(Outcome.UNKNOWN, expected, seen, why)
+    packets = tuple(map(_number, found))[:MOST]
+    if len(found) in wanted:
+        return Answer(Outcome.PASSED, expected, seen, "", packets)
+    causes = ", ".join(dict.fromkeys(trip.cause or trip.by for trip in found))
+    return Answer(Outcome.FAILED, expected, seen, f"{name}: {causes}" if causes else f"none was {name}", packets)
+
+
+def _delays(view: View) -> Iterator[Question]:
+    for direction, wanted in view.expect.delay.items():
+        yield Question(f"delay.{direction}", f"expect.delay.{direction}", (direction, wanted))
+
+
+def _delay(view: View, question: Question) -> Answer:
+    direction: str = question.wanted[0]
+    wanted: Range = question.wanted[1]
+    trips = _trips(view, direction)
+    expected = wanted.show(format_duration)
+    if why := _never_captured(view, direction, []):
+        return Answer(Outcome.UNKNOWN, expected, "", why)
+    timed = {
+        trip: trip.ended_ns - trip.sent_ns
+        for trip in trips
+        if trip.fate == "delivered" and trip.ended_ns is not None and trip.sent_ns is not None
+    }
+    if not timed:
+        return Answer(Outcome.UNKNOWN, expected, "no packet was delivered", "no packet's time could be measured")
+    seen = f"{show_ms(min(timed.values()))}..{show_ms(max(timed.values()))}"
+    wrong = [trip for trip, took in timed.items() if took not in wanted]
+    if not wrong:
+        return Answer(Outcome.PASSED, expected, seen)
+    packets = tuple(map(_number, wrong))[:MOST]
+    why = f"{len(wrong)} of {len(timed)} packets took another time; {view.say(packets[0])}, {show_ms(timed[wrong[0]])}"
+    return Answer(Outcome.FAILED, expected, seen, why, packets)
+
+
+def _never_captured(view: View, direction: str, trips: Iterable[Trip]) -> str:
+    hosts = {host.name: host.role for host in view.plan.hosts}
+    source, _, destination = direction.partition("->")
+    for a in (name for name, role in hosts.items() if source in (name, role)):
+        for b in (name for name, role in hosts.items() if destination in (name, role)):
+            if why := _unseen(view, a, b):
+                return why
+    unseen = sum(trip.cause == "never captured" for trip in trips)
+    return f"{unseen} packets were never captured, and nothing says what became of them" if unseen else ""
+
+
+CHECKS = (
+    Kind(_directions, _direction),
+    Kind(_faults, _fault),
+    Kind(_counts, _count, rests_on_packets=True),
+    Kind(_delays, _delay, rests_on_packets=True),
+)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from testbed.agent.impairments import Impairment
 from testbed.evidence import (
     CaptureCount,
     Evidence,
@@ -37,6 +38,7 @@ from testbed.tcp.connection import (
     TeardownKind,
 )
 from testbed.verdict.value import Check, Judgement, Outcome, Trip
+from testbed.verdict.wire import Share, Traffic
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
@@ -178,6 +180,7 @@ def judge_by_hand(
     connections: Iterable[Connection] = (),
     checks: Iterable[Check] = (),
     verdict: Outcome = Outcome.PASSED,
+    traffic: Iterable[Traffic] = (),
 ) -> Judgement:
     """The story as a judgement."""
     scenario = Scenario(summary=summary, hosts={"client": Host(), "server": Host()})
@@ -212,6 +215,7 @@ def judge_by_hand(
         tuple(story.packets),
         Capture((), ()),
         evidence,
+        traffic=tuple(traffic),
     )
 
 
@@ -288,7 +292,8 @@ def lost_synack() -> Judgement:
     story.send(0, "client", "S", 0, window=64240, took_ms=10.2)
     gone = story.send(10.3, "server", "S.", 0, 1, window=65160, lost="arrival", cause="fault 0: drop SYN-ACK")
     story.records.append(FaultFired("client", START_NS + 11 * MS, 0, "drop", "drop SYN-ACK from server"))
-    story.records.append(LinkCount("client", {"198.18.0.3": {"delay": "10ms"}}, 4, 3, 1, 0))
+    story.records.append(LinkCount("client", "portable", 4, 3, 1, 0))
+    share = Share("server", "client", 0, Impairment(delay_ns=10 * MS), (), 4, 3, 1, 1, 0, 0, 0, 0, (10 * MS, 11 * MS))
     story.send(1024, "client", "S", 0, window=64240, took_ms=10.1)
     again = story.send(1034.2, "server", "S.", 0, 1, window=65160, took_ms=10.1)
     story.state(1044.4, "client", "SYN_SENT", "ESTABLISHED")
@@ -324,6 +329,7 @@ def lost_synack() -> Judgement:
         connections=[connection],
         checks=checks,
         verdict=Outcome.FAILED,
+        traffic=[Traffic(share, (share,))],
     )
 
 

@@ -1,13 +1,13 @@
 """Conversations in a few lines of packetdrill-like text, for the tests of `testbed.tcp`.
 
-One packet a line: `[time] side> FLAGS first:last(length) [ack n] [win n] [id n] [bad] [<options>]`, for example
+One packet a line: `[time] side> FLAGS first:last(length) [ack n] [win n] [id n] [ttl n] [bad] [<options>]`, for example
 
     0.0 c> S 0:0(0) win 65535 <mss 1460,sackOK,TS,wscale 7>
     0.1 s> S. 0:0(0) ack 1 <mss 1460>
     0.2 c> P. 1:28(27) ack 1
 
-Sides are c and s; flags are S F R P . (ACK) E W, or `-` for none. Sequence numbers are relative to each side's ISN,
-`ack` to the other's. Without a time, packets come 10 ms apart. `#` starts a comment.
+Sides are c and s; flags are S F R P . (ACK) E W A (AE), or `-` for none. Sequence numbers are relative to each ISN,
+`ack` and `sack` edges to the other's. Without a time, packets come 10 ms apart. `#` starts a comment.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ _FLAGS = {
     ".": Flags.ACK,
     "E": Flags.ECE,
     "W": Flags.CWR,
+    "A": Flags.AE,
     "-": Flags.NONE,
 }
 _LINE = re.compile(
-    r"(?:(?P<time>[\d.]+)\s+)?(?P<side>[cs])>\s+(?P<flags>[SFRP.EW-]+)\s+(?P<first>-?\d+):(?P<last>-?\d+)"
+    r"(?:(?P<time>[\d.]+)\s+)?(?P<side>[cs])>\s+(?P<flags>[SFRP.EWA-]+)\s+(?P<first>-?\d+):(?P<last>-?\d+)"
     r"\((?P<length>\d+)\)(?P<rest>[^<]*)(?:<(?P<options>[^>]*)>)?$"
 )
 
@@ -77,7 +78,7 @@ def _packet(
     assert found, f"not in the notation: {line}"
     side = found["side"]
     words = found["rest"].split()
-    said = {key: int(value) for key, value in pairwise(words) if key in ("ack", "win", "id")}
+    said = {key: int(value) for key, value in pairwise(words) if key in ("ack", "win", "id", "ttl")}
     flags = Flags.NONE
     for letter in found["flags"]:
         flags |= _FLAGS[letter]
@@ -96,22 +97,31 @@ def _packet(
         acknowledgement=(other + said["ack"]) % 2**32 if "ack" in said else 0,
         flags=flags,
         window=said.get("win", 65535),
-        options=_options(found["options"]) if found["options"] else NO_OPTIONS,
+        options=_options(found["options"], other) if found["options"] else NO_OPTIONS,
         payload=bytes((first + i) % 251 for i in range(length)),
         payload_length=length,
         checksum_ok=False if "bad" in words else None,
         ip_id=said.get("id"),
+        ttl=said.get("ttl", 0),
     )
 
 
-def _options(text: str) -> Options:
+def _options(text: str, other: int) -> Options:
     words = [part.split() for part in text.split(",")]
     named = {word[0]: word[1:] for word in words}
     return Options(
         mss=int(named["mss"][0]) if "mss" in named else None,
         window_scale=int(named["wscale"][0]) if "wscale" in named else None,
         sack_permitted="sackOK" in named,
-        timestamps=(1, 1) if "TS" in named else None,
+        sack=(_block(named["sack"], other),) if "sack" in named else (),
+        timestamps=(int((named["TS"] or ["1"])[0]), 1) if "TS" in named else None,
         fast_open=bytes.fromhex("".join(named["FO"])) if "FO" in named else None,
+        mptcp="mptcp" in named,
         md5="md5" in named,
+        malformed="malformed" in named,
     )
+
+
+def _block(edges: list[str], other: int) -> tuple[int, int]:
+    left, right = edges
+    return (other + int(left)) % 2**32, (other + int(right)) % 2**32

@@ -81,6 +81,9 @@ def test_answers_carry_the_number_and_keep_the_order(pipes: Pipes) -> None:
         ({"id": 1, "do": "capture.start", "name": "x"}, "interface is None; it must be of type str"),
         ({"id": 1, "do": "states.start", "interval_ns": 0}, "interval_ns is 0"),
         ({"id": 1, "do": "prepare", "interface": "lo", "neighbours": [{}]}, "each has an address and a mac"),
+        ({"id": 1, "do": "wire.begin", "start_ns": 1}, "no wire is applied to any interface"),
+        ({"id": 1, "do": "wire.read"}, "no wire is applied to any interface"),
+        ({"id": 1, "do": "link.set", "interface": "lo", "up": 1}, "up is 1; it must be of type bool"),
     ],
 )
 def test_what_makes_no_sense_is_answered_so(pipes: Pipes, request_: Any, says: str) -> None:

@@ -6,8 +6,22 @@ from typing import Any
 
 import pytest
 
-from testbed.plan import STEP_TIMEOUT_NS, Plan, link_seed, link_settings, make_plan
+from testbed.agent.impair import Emulator
+from testbed.agent.impairments import NONE, Impairment, netem_arguments
+from testbed.errors import LabError, UsageError
+from testbed.plan import (
+    STEP_TIMEOUT_NS,
+    Course,
+    LinkPlan,
+    LinkSwitch,
+    Plan,
+    choose_engine,
+    link_seed,
+    link_settings,
+    make_plan,
+)
 from testbed.profile import PROFILE, kernel_version, profile_sysctls
+from testbed.scenario.faults import OF_ACTIONS
 from testbed.scenario.model import Scenario
 from testbed.show import commands
 
@@ -74,46 +88,193 @@ def test_connect_to_a_replica_awaits_that_one() -> None:
     assert steps(made, "client")[0]["await"] == "listening:server-2:7456"
 
 
+def link_of(made: Plan, host: str) -> LinkPlan:
+    """The link of a host that must have one."""
+    link = made.link(host)
+    assert link is not None
+    return link
+
+
 def test_nothing_to_impair() -> None:
     """A wire that does nothing has no link and no engine."""
-    made = plan()
-    assert (made.links, made.engine) == ((), "none")
+    made = plan(wire={"delay": "0", "ports": {"80": {}}})
+    assert (made.links, made.engine, made.switches) == ((), "none", ())
     assert made.link("client") is None
+    assert choose_engine(made, {}) == ("none", "the scenario impairs nothing")
 
 
 def test_both_directions_are_impaired_on_arrival() -> None:
     """What is said of the wire holds for both directions: each host's arrival side has a link."""
     made = plan(wire={"delay": "10ms"})
-    assert made.engine == "portable"
-    assert {link.host: {name: source.delay for name, source in link.sources.items()} for link in made.links} == {
-        "server": {"client": 10_000_000},
-        "client": {"server": 10_000_000},
+    assert made.engine == "auto"
+    assert {link.host: [(phase.at_ns, dict(phase.sources)) for phase in link.phases] for link in made.links} == {
+        "server": [(0, {"client": Course(Impairment(delay_ns=10_000_000))})],
+        "client": [(0, {"server": Course(Impairment(delay_ns=10_000_000))})],
     }
 
 
 def test_one_direction_replaces_the_general() -> None:
     """A direction of its own replaces what is said in general, on the receiving host."""
-    made = plan(wire={"delay": "10ms", "client->server": {"loss": "5%"}})
-    at_server, at_client = made.link("server"), made.link("client")
-    assert at_server is not None
-    assert at_client is not None
-    assert (at_server.sources["client"].delay, at_server.sources["client"].loss) == (0, 5.0)
-    assert at_client.sources["server"].delay == 10_000_000
+    made = plan(wire={"delay": "10ms", "ports": {"80": {"loss": "1%"}}, "client->server": {"loss": "5%"}})
+    assert link_of(made, "server").course("client") == Course(Impairment(loss_percent=5.0))
+    assert link_of(made, "client").asked("server") == Impairment(delay_ns=10_000_000)
+
+
+def test_a_port_has_its_own() -> None:
+    """What is said of a port holds instead for packets from or to it; of two ports the first that is said."""
+    link = link_of(plan(wire={"delay": "10ms", "ports": {"80": {"loss": "1%"}, "7456": {}}}), "server")
+    assert link.asked("client", 40000, 9) == Impairment(delay_ns=10_000_000)
+    assert link.asked("client", 40000, 80) == link.asked("client", 7456, 80) == Impairment(loss_percent=1.0)
+    assert link.asked("client", 7456, 9) == NONE
+    assert link.asked("sniffer", 80) == NONE
+
+
+def test_timeline() -> None:
+    """Keys named change from a moment on, others stay; a link has a phase where something changes for it."""
+    timeline = [
+        {"at": "1s", "client->server": {"loss": "5%"}},
+        {"at": "2s", "delay": "0"},
+        {"at": "3s", "down": ["server"]},
+        {"at": "4s", "up": ["server"], "loss_states": {"p13": "1%", "p31": "50%"}},
+    ]
+    made = plan(wire={"delay": "10ms", "timeline": timeline})
+    states = Impairment(loss_states_percent=(1.0, 50.0, 0.0, 100.0, 0.0))
+    assert [(phase.at_ns // 10**9, phase.sources.get("client")) for phase in link_of(made, "server").phases] == [
+        (0, Course(Impairment(delay_ns=10_000_000))),
+        (1, Course(Impairment(delay_ns=10_000_000, loss_percent=5.0))),
+        (2, Course(Impairment(loss_percent=5.0))),
+        (4, Course(states)),
+    ]
+    assert [phase.at_ns // 10**9 for phase in link_of(made, "client").phases] == [0, 2, 4]
+    assert link_of(made, "client").asked("server", phase=1) == NONE
+    assert made.switches == (LinkSwitch(3_000_000_000, "server", False), LinkSwitch(4_000_000_000, "server", True))
+
+
+def test_a_port_on_the_timeline() -> None:
+    """A port that is first named at a moment starts from what its packets met; what is general passes it by then."""
+    timeline = [{"at": "1s", "ports": {"80": {"loss": "1%"}}}, {"at": "2s", "delay": "0"}]
+    link = link_of(plan(wire={"delay": "10ms", "timeline": timeline}), "server")
+    assert [link.asked("client", 80, phase=phase) for phase in range(3)] == [
+        Impairment(delay_ns=10_000_000),
+        Impairment(delay_ns=10_000_000, loss_percent=1.0),
+        Impairment(delay_ns=10_000_000, loss_percent=1.0),
+    ]
+    assert link.asked("client", phase=2) == NONE
+
+
+@pytest.mark.parametrize(
+    ("said", "had"),
+    [
+        ({"loss": "2%"}, Impairment(loss_percent=2.0, loss_correlation_percent=9.0)),
+        ({"gilbert_elliott": {"p": "1%", "r": "2%"}}, Impairment(gilbert_elliott_percent=(1.0, 2.0, 100.0, 0.0))),
+        ({"duplicate": "3%"}, Impairment(loss_percent=1.0, loss_correlation_percent=9.0, duplicate_percent=3.0)),
+    ],
+)
+def test_one_loss_model_replaces_another(said: dict[str, Any], had: Impairment) -> None:
+    """Another model of loss ends the one before with all that belongs to it; the same one keeps its correlation."""
+    timeline = [{"at": "1s", **said}]
+    link = link_of(plan(wire={"loss": "1%", "loss_correlation": "9%", "timeline": timeline}), "server")
+    assert link.asked("client", phase=1) == had
 
 
 def test_faults_are_where_the_packet_arrives() -> None:
     """A packet that is lost from a host is lost at every other host, by the sender's address, counted from its nth."""
     made = plan(faults=[{"drop": "SYN-ACK", "from": "server", "nth": 1}, {"drop": "FIN", "from": "client"}])
-    at_client, at_server = made.link("client"), made.link("server")
-    assert at_client is not None
-    assert at_server is not None
-    assert [index for index, _ in at_client.faults] == [0]
-    assert link_settings(at_client, made, ADDRESSES)["faults"] == [
-        {"rule": 0, "drop": "SYN-ACK", "from": "198.18.0.2", "low": 1, "high": 1}
+    assert [index for index, _ in link_of(made, "client").faults] == [0]
+    common = {"action": "drop", "every": None, "retransmissions": "too", "per": "connection", "contains": None}
+    assert link_settings(link_of(made, "client"), made, ADDRESSES, "portable")["faults"] == [
+        {"rule": 0, "kind": "SYN-ACK", "from": "198.18.0.2", "low": 1, "high": 1, **common}
     ]
-    assert link_settings(at_server, made, ADDRESSES)["faults"] == [
-        {"rule": 1, "drop": "FIN", "from": "198.18.0.3", "low": 1, "high": None}
+    assert link_settings(link_of(made, "server"), made, ADDRESSES, "portable")["faults"] == [
+        {"rule": 1, "kind": "FIN", "from": "198.18.0.3", "low": 1, "high": None, **common}
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"delay": "DATA", "by": "200ms"}, {"by_ns": 200_000_000}),
+        ({"duplicate": "DATA"}, {"copies": 1, "by_ns": 0}),
+        ({"corrupt": "DATA", "bits": 3}, {"bits": 3}),
+        ({"rewrite": "SYN", "strip": ["sack"], "set": {"seq": "+1"}}, {"strip": ["sack"], "set": {"seq": "+1"}}),
+        ({"reset": "DATA"}, {"to": "receiver", "passes": True}),
+        ({"reset": "DATA", "to": "both", "passes": False}, {"to": "both", "passes": False}),
+        ({"icmp": "SYN", "unreachable": "host"}, {"unreachable": "host", "mtu": None, "passes": False}),
+    ],
+)
+def test_a_fault_is_told_whole(fault: dict[str, Any], told: dict[str, Any]) -> None:
+    """Each action's keys are in its message, and no other's; the agent takes it."""
+    made = plan(faults=[{**fault, "from": "client", "contains": "Hola"}])
+    link = link_settings(link_of(made, "server"), made, ADDRESSES, "portable")
+    (message,) = link["faults"]
+    assert message["contains"] == "486f6c61"
+    assert {key: message[key] for key in (*OF_ACTIONS, "by_ns") if key in message} == told
+    assert Emulator(link).faults is not None
+
+
+def test_link_message() -> None:
+    """Every phase names all sources in one order, by address, with what differs from no impairment."""
+    timeline = [{"at": "1s", "client->server": {"loss": "5%"}}]
+    wire = {"client-2->server": {"rate": "8kbit", "ports": {"80": {"loss": "1%"}}}, "timeline": timeline}
+    made = plan(hosts={"client": {**CLIENT, "replicas": 2}}, wire=wire)
+    message = link_settings(link_of(made, "server"), made, ADDRESSES, "netem")
+    assert (message["engine"], message["seed"], message["faults"]) == ("netem", link_seed(made, "server"), [])
+    own = {"rate_bit": 8000, "ports": {"80": {"loss_percent": 1.0}}}
+    assert message["phases"] == [
+        {"at_ns": 0, "sources": {"198.18.0.3": {}, "198.18.0.4": own}},
+        {
+            "at_ns": 1_000_000_000,
+            "sources": {"198.18.0.3": {"loss_percent": 5.0}, "198.18.0.4": {**own, "loss_percent": 5.0}},
+        },
+    ]
+
+
+# --- the engine ---
+
+GOOD, BAD = {"ok": True, "says": ""}, {"ok": False, "says": "the kernel has no sch_netem"}
+FAULTS = [{"drop": "SYN", "from": "client"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "faults", "netem", "engine", "why"),
+    [
+        ("auto", [], GOOD, "netem", "the kernel has it"),
+        ("auto", [], BAD, "portable", "no netem on server: the kernel has no sch_netem"),
+        ("auto", FAULTS, GOOD, "portable", "only the portable engine has them"),
+        ("portable", [], GOOD, "portable", "asked for"),
+        ("netem", [], GOOD, "netem", "asked for"),
+    ],
+)
+def test_engine(asked: str, faults: list[Any], netem: dict[str, Any], engine: str, why: str) -> None:
+    """netem where every host has it and no fault needs the other, unless told; the reason says which it was."""
+    made = make_plan("story", plan(wire={"delay": "10ms"}, faults=faults).scenario, engine=asked)
+    abilities = {"client": {"portable": GOOD, "netem": GOOD}, "server": {"portable": GOOD, "netem": netem}}
+    chosen, reason = choose_engine(made, abilities)
+    assert chosen == engine
+    assert why in reason
+
+
+def test_kernel_that_cannot_duplicate_beside_another_netem() -> None:
+    """Some kernels refuse `duplicate` where a link has several lanes: auto takes the other engine just there."""
+    wire = {"duplicate": "1%", "ports": {"80": {"delay": "10ms"}}}
+    for mixes, engine in ((False, "portable"), (True, "netem")):
+        ability = {"portable": GOOD, "netem": {**GOOD, "mixes": mixes}}
+        chosen, why = choose_engine(plan(wire=wire), {"client": ability, "server": ability})
+        assert chosen == engine
+        assert ("cannot duplicate" in why) == (engine == "portable")
+    alone = {"portable": GOOD, "netem": {**GOOD, "mixes": False}}
+    assert choose_engine(plan(wire={"duplicate": "1%"}), {"client": alone, "server": alone})[0] == "netem"
+
+
+def test_engine_that_cannot() -> None:
+    """netem with faults is the user's to mend; an engine that a host lacks is never replaced in silence."""
+    with pytest.raises(UsageError, match="story has faults"):
+        make_plan("story", plan(faults=FAULTS).scenario, engine="netem")
+    made = make_plan("story", plan(wire={"delay": "10ms"}).scenario, engine="netem")
+    with pytest.raises(LabError, match="client has no engine netem: the kernel has no sch_netem"):
+        choose_engine(made, {"client": {"portable": GOOD, "netem": BAD}})
+    with pytest.raises(LabError, match="client has no engine portable"):
+        choose_engine(plan(faults=FAULTS), {"client": {"portable": BAD, "netem": GOOD}})
 
 
 def test_each_link_has_a_seed_of_its_own() -> None:
@@ -148,6 +309,28 @@ def test_show_is_what_would_run() -> None:
     assert any(line.startswith("docker compose -p") and line.endswith("server client sniffer hub") for line in lines)
     assert sum("action mirred egress redirect dev link0" in line for line in lines) == 1
     assert sum(line.startswith("client: ") for line in lines) == 3
+
+
+def test_show_has_both_engines_where_it_could_be_either() -> None:
+    """netem's command and portable's request, with the timeline; a fault leaves only portable, and is in words."""
+    wire = {"client->server": {"delay": "10ms"}, "timeline": [{"at": "2s", "loss": "5%", "down": ["server"]}]}
+    text = "\n".join(commands(plan(wire=wire)))
+    told = " ".join(netem_arguments(Impairment(delay_ns=10_000_000, loss_percent=5.0)))
+    assert f"netem {told}   # from client, 2s after the first step" in text
+    assert '"delay_ns": 10000000, "loss_percent": 5.0' in text
+    assert "ip link set dev eth0 down   # server, 2s after the first step" in text
+    text = "\n".join(commands(plan(wire=wire, faults=[{"reset": "DATA", "from": "client", "nth": 2}])))
+    assert "netem" not in text
+    assert "# fault 0: DATA 2 of each connection from client brings a forged RST to its receiver and goes on" in text
+
+
+def test_link_step() -> None:
+    """`link: down` and `link: up` are steps like others."""
+    told = {"steps": [{"link": "down"}, {"link": "up"}]}
+    assert [(step["step"], step["up"]) for step in steps(plan(hosts={"client": told}), "client")] == [
+        ("link", False),
+        ("link", True),
+    ]
 
 
 # --- the profile ---

@@ -77,7 +77,8 @@ def test_times_are_since_the_start() -> None:
         {"at_ms": 1.5, "socket": "198.18.0.2:40000 198.18.0.3:7456", "from": "CLOSE", "to": "SYN_SENT"}
     ]
     assert result["connections"][0]["handshake"]["duration_ms"] == 1011.0
-    assert result["faults"] == [{"at_ms": 0.03, "rule": "fault 0: drop SYN", "index": 0, "host": "server", "packet": 2}]
+    fault = {"at_ms": 0.03, "rule": "fault 0: drop SYN", "index": 0, "host": "server", "packet": 2, "made": []}
+    assert result["faults"] == [fault]
     assert result["timing_ms"]["play"] == 12.5
 
 

@@ -28,6 +28,7 @@ from testbed.evidence import (
     StateSample,
     StepOutcome,
     TableSnapshot,
+    WireChanged,
 )
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Channel, Lab
@@ -59,6 +60,7 @@ class FakeLab:
     programs: dict[str, list[Message | str]] = field(default_factory=dict)  # events; "die" there, or "wait" for a mark
     refuses: dict[str, str] = field(default_factory=dict)  # request: what the agent says to it
     left: list[str] = field(default_factory=list)  # on every host, after `reset`
+    netem: bool = False
     on_play: Callable[[], None] = lambda: None
     asked: list[tuple[str, str, Message]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -129,6 +131,7 @@ class FakeAgent:
             "capture.stop": {"packets": 1, "dropped": 0, "bytes": len(RECORD), "path": "/tmp/capture"},
             "fetch": {"bytes": len(RECORD)},
             "reset": {"clean": not self._lab.left, "left": self._lab.left},
+            "wire.probe": {"portable": {"ok": True, "says": ""}, "netem": {"ok": self._lab.netem, "says": "none here"}},
             "wire.read": {"up": True, "in": 5, "out": 4, "dropped": 1, "duplicated": 0, "ledger": []},
         }
         return answers.get(do, {})
@@ -189,8 +192,9 @@ def test_what_is_asked_of_a_host_in_order() -> None:
     lab = FakeLab()
     walk(lab)
     asked = [do for do in lab.requests("client") if do != "canary.send"]
-    assert asked[:7] == ["hello", "prepare", "capture.start", "states.start", "play", "settled", "capture.stop"]
-    assert sorted(asked[7:]) == ["fetch", "states.stop"]
+    assert asked[:5] == ["hello", "prepare", "capture.start", "states.start", "counters.start"]
+    assert asked[5:8] == ["play", "settled", "capture.stop"]
+    assert sorted(asked[8:]) == ["counters.stop", "fetch", "states.stop"]
     everything = [do for _, do, _ in lab.asked]
     first_play, last_play = everything.index("play"), len(everything) - everything[::-1].index("play")
     assert "canary.wait" in everything[:first_play]
@@ -248,10 +252,32 @@ def test_impaired_link() -> None:
     assert lab.requests("server").index("wire.apply") < lab.requests("server").index("play")
     assert "wire.apply" not in lab.requests("client")
     link = lab.first("wire.apply")["link"]
-    assert link["sources"]["198.18.0.3"]["delay_ns"] == 10_000_000
+    assert link["phases"][0]["sources"]["198.18.0.3"]["delay_ns"] == 10_000_000
+    assert (link["engine"], evidence.run.engine) == ("portable", "portable")
+    assert evidence.run.engine_why == "no netem on server: none here"
     assert list(evidence.captures) == ["client", "server", "server:link0", "wire"]
     (count,) = evidence.all(LinkCount)
     assert (count.host, count.taken, count.delivered, count.dropped) == ("server", 5, 4, 1)
+
+
+def test_engine_by_what_the_hosts_have() -> None:
+    """auto takes netem where every impaired host has it; a scenario with faults is not even asked about."""
+    lab = FakeLab(netem=True)
+    evidence = walk(lab, wire={"client->server": {"delay": "10ms"}})
+    assert (evidence.run.engine, lab.first("wire.apply")["link"]["engine"]) == ("netem", "netem")
+    faulty = FakeLab(netem=True)
+    evidence = walk(faulty, faults=[{"drop": "SYN", "from": "client"}])
+    assert evidence.run.engine == "portable"
+    assert "wire.probe" not in faulty.requests("server")
+
+
+def test_timeline_of_a_run() -> None:
+    """A host with phases is told when the play began; its changes are records."""
+    change: Message = {"event": "wire", "time_ns": 5, "phase": 1}
+    lab = FakeLab(programs={"server": [change, PLAYED]})
+    evidence = walk(lab, wire={"timeline": [{"at": "1s", "client->server": {"delay": "10ms"}}]})
+    assert lab.first("wire.begin")["start_ns"] > 0
+    assert evidence.all(WireChanged) == (WireChanged("server", 5, 1, 5),)
 
 
 # --- events ---
@@ -269,12 +295,13 @@ def test_every_event_is_a_record() -> None:
         {"event": "log", "time_ns": 1, "line": "Got connection"},
         {"event": "mark", "name": "ready", "time_ns": 1, "value": None},
         {"event": "fault", "time_ns": 1, "rule": 0, "action": "drop", "says": "SYN"},
+        {"event": "wire", "time_ns": 1, "phase": 1},
         {"event": "problem", "says": "I am lost"},
         {"event": "riddle"},
         PLAYED,
     ]
     evidence = walk(FakeLab(programs={"client": events}))
-    kinds = (StepOutcome, StateSample, TableSnapshot, LogLine, MarkMade, FaultFired)
+    kinds = (StepOutcome, StateSample, TableSnapshot, LogLine, MarkMade, FaultFired, WireChanged)
     found = [record for record in evidence.records if isinstance(record, kinds)]
     assert [(type(record), record.host) for record in found] == [(kind, "client") for kind in kinds]
     assert [end.host for end in evidence.all(ProgramEnd)].count("client") == 1

@@ -7,7 +7,17 @@ import pytest
 from testbed.scenario.model import PacketClass, Scenario
 from testbed.scenario.read import ScenarioErrors, line_of, read_located, read_scenario
 from testbed.scenario.steps import Connect, Listen, Receive
-from testbed.scenario.units import Range, format_duration, format_percent, parse_duration, parse_percent, parse_size
+from testbed.scenario.units import (
+    Range,
+    format_duration,
+    format_percent,
+    format_rate,
+    parse_duration,
+    parse_percent,
+    parse_rate,
+    parse_size,
+)
+from testbed.scenario.write import write_scenario
 from testbed.tcp.connection import HandshakeOutcome
 
 EXAMPLE = b"""\
@@ -51,7 +61,7 @@ def test_example() -> None:
     assert isinstance(connect, Connect)
     assert (listen.listen, recv.recv, connect.connect) == (7456, "eof", "server:7456")
     assert read.wire.delay == 10_000_000
-    assert (read.faults[0].drop, read.faults[0].from_, read.faults[0].nth) == (
+    assert (read.faults[0].kind, read.faults[0].from_, read.faults[0].nth) == (
         PacketClass.SYN_ACK,
         "server",
         Range(1, 1),
@@ -118,6 +128,24 @@ def test_sizes_and_percentages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rate_bit"),
+    [("10mbit", 10_000_000), ("1.5 mbit", 1_500_000), ("64kbit", 64_000), ("2gbit", 2_000_000_000), ("9bit", 9)],
+)
+def test_rates(text: str, rate_bit: int) -> None:
+    """Rates are bit per second, in tc's units of a thousand, and their text reads back; none at all has a word."""
+    assert parse_rate(text) == rate_bit
+    assert parse_rate(format_rate(rate_bit)) == rate_bit
+    assert (parse_rate("unlimited"), format_rate(0)) == (0, "unlimited")
+
+
+@pytest.mark.parametrize("bad", [0, 10, "10", "0bit", "7bit", "10Mbit", "10mbps", "1.5bit", None, True])
+def test_no_rates(bad: object) -> None:
+    """What has no unit of tc's, or is slower than the kernel can count, is no rate."""
+    with pytest.raises(ValueError):
+        parse_rate(bad)
+
+
+@pytest.mark.parametrize(
     ("client", "server"),
     [
         ("{connect: server:free}, close", "{listen: free}, accept, close"),
@@ -139,6 +167,66 @@ def test_sizes_and_percentages() -> None:
 def test_no_contradiction(client: str, server: str) -> None:
     """What can work is not refused."""
     assert scenario(client, server).summary == "x"
+
+
+WIRE = """\
+wire:
+  delay: 10ms
+  rate: 1.5mbit
+  ports: {7456: {loss: 5%}}
+  client->server: {gilbert_elliott: {p: 1%, r: 10%}}
+  timeline:
+    - {at: 2s, delay: 0, rate: unlimited, client->server: {loss: 0.01%, ports: {"80": {jitter: 0}}}}
+    - {at: 3s, down: [server]}
+    - {at: 4s, up: [server]}
+faults:
+  - {rewrite: SYN, from: client, set: {seq: +100, ack: -1, window: 1000}}
+  - {delay: DATA, from: client, every: 2, by: 200ms, contains: {hex: 00 ff}}
+expect:
+  faults: {0: 1..2}
+"""
+
+
+def test_wire() -> None:
+    """A wire's keys, directions, ports and moments are the values they show; what is not said is no value."""
+    wire = scenario(rest=WIRE).wire
+    assert (wire.delay, wire.rate, wire.loss, wire.ports["7456"].loss) == (10_000_000, 1_500_000, None, 5.0)
+    assert wire.directions["client->server"].gilbert_elliott.loss_bad == 100.0
+    first, second, third = wire.timeline
+    assert (first.at, first.delay, first.rate, first.loss) == (2_000_000_000, 0, 0, None)
+    assert first.directions["client->server"].ports["80"].jitter == 0
+    assert (second.down, second.up, third.down, third.up) == (("server",), (), (), ("server",))
+
+
+def test_wire_reads_back() -> None:
+    """A wire that is written reads back, with what is said to be 0: on a timeline it ends an impairment."""
+    read = scenario(rest=WIRE)
+    assert read_scenario(write_scenario(read).encode(), "x.yaml") == read
+
+
+def test_faults() -> None:
+    """A fault is one action on one kind of packet; a signed sequence number keeps its sign."""
+    rewrite, delay = scenario(rest=WIRE).faults
+    assert (rewrite.action, rewrite.kind, delay.action, delay.kind) == ("rewrite", "SYN", "delay", "DATA")
+    assert rewrite.set_ is not None
+    assert (rewrite.set_.seq, rewrite.set_.ack, rewrite.set_.window) == ("+100", "-1", 1000)
+    assert (delay.every, delay.told("by"), delay.nth, delay.per) == (2, 200_000_000, "all", "connection")
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        "{delay: 10ms, timeline: [{at: 1s, jitter: 10ms}]}",
+        "{client->server: {delay: 10ms}, timeline: [{at: 1s, client->server: {reorder: 1%}}]}",
+        "{loss: 1%, loss_correlation: 5%, timeline: [{at: 1s, loss: 2%}, {at: 2s, loss_correlation: 9%}]}",
+        "{loss: 1%, timeline: [{at: 1s, loss_states: {p13: 1%, p31: 50%}}]}",
+        "{delay: 5ms, timeline: [{at: 1s, ports: {80: {jitter: 5ms}}}]}",
+        "{delay: 0, jitter: 0, jitter_distribution: pareto, reorder: 0%, reorder_gap: 3, loss: 0%}",
+    ],
+)
+def test_no_contradiction_on_the_wire(wire: str) -> None:
+    """What is said earlier, of everybody or of the direction, holds for what is said later."""
+    assert scenario(rest=f"wire: {wire}")
 
 
 def test_replicas_are_hosts() -> None:

@@ -52,6 +52,11 @@ def facts(connection: Connection) -> dict[str, object]:
         "zeek": (connection.conn_state, connection.history),
         "completeness": connection.completeness,
         "audit": tuple(sorted(rules(connection))),
+        "kinds": tuple(sorted(finding.kind.value for finding in connection.audit)),
+        "audit_packets": tuple(finding.packets for finding in connection.audit),
+        "ecn": (h.client_options.ecn, h.server_options.ecn),
+        "accecn": (h.client_options.accecn, h.server_options.accecn),
+        "probes": (c.keep_alives, c.window_probes),
         "client_states": states(connection, "client"),
         "server_states": states(connection, "server"),
     }
@@ -401,10 +406,10 @@ CASES = [
     Case(
         "C3 the SYN is sent again without data",
         """
-        c> S 0:1000(1000) <FO aabb>
-        c> S 0:0(0)
-        s> S. 0:0(0) ack 1
-        c> P. 1:1001(1000) ack 1
+        0 c> S 0:1000(1000) <FO aabb>
+        1 c> S 0:0(0)
+        1.1 s> S. 0:0(0) ack 1
+        1.2 c> P. 1:1001(1000) ack 1
         """,
         CLEAN | {"handshake": "complete", "syn_retransmits": 1, "bytes": (1000, 0), "retransmits": (0, 0)},
     ),
@@ -421,12 +426,12 @@ CASES = [
     Case(
         "C5 D11 a SYN-ACK that acknowledges too much is refused, and the attempt goes on",
         """
-        c> S 0:0(0)
-        s> S. 0:0(0) ack 100101
-        c> R 100101:100101(0)
-        c> S 0:0(0)
-        s> S. 0:0(0) ack 1
-        c> . 1:1(0) ack 1
+        0 c> S 0:0(0)
+        0.1 s> S. 0:0(0) ack 100101
+        0.2 c> R 100101:100101(0)
+        2 c> S 0:0(0)
+        2.1 s> S. 0:0(0) ack 1
+        2.2 c> . 1:1(0) ack 1
         """,
         {"handshake": "complete", "syn_acks": 1, "syn_retransmits": 1, "audit": ("ack-of-unsent", "rst-ignored")},
     ),
@@ -622,11 +627,11 @@ CASES = [
     Case(
         "D9 a bare RST before the SYN-ACK is ignored",
         """
-        c> S 0:0(0)
-        s> R 0:0(0)
-        c> S 0:0(0)
-        s> S. 0:0(0) ack 1
-        c> . 1:1(0) ack 1
+        0 c> S 0:0(0)
+        0.1 s> R 0:0(0)
+        1 c> S 0:0(0)
+        1.1 s> S. 0:0(0) ack 1
+        1.2 c> . 1:1(0) ack 1
         """,
         {"handshake": "complete", "audit": ("rst-ignored",), "teardown": "none"},
     ),
@@ -638,11 +643,11 @@ CASES = [
     Case(
         "D10 an ACK without SYN opens nothing",
         """
-        c> S 0:0(0)
-        s> . 40:40(0) ack 1
-        c> S 0:0(0)
-        s> S. 0:0(0) ack 1
-        c> . 1:1(0) ack 1
+        0 c> S 0:0(0)
+        0.1 s> . 40:40(0) ack 1
+        1 c> S 0:0(0)
+        1.1 s> S. 0:0(0) ack 1
+        1.2 c> . 1:1(0) ack 1
         """,
         CLEAN | {"handshake": "complete", "syn_retransmits": 1},
     ),
@@ -800,6 +805,217 @@ CASES = [
         "a capture that starts at the SYN-ACK",
         "s> S. 0:0(0) ack 1\nc> . 1:1(0) ack 1\nc> P. 1:11(10) ack 1",
         CLEAN | {"handshake": "mid-stream", "bytes": (10, 0), "zeek": ("S1", "^hAD")},
+    ),
+    # Audit: protocol, capture, notes
+    Case(
+        "PAWS: an older timestamp is dropped, the data is sent again",
+        """
+        c> S 0:0(0) <TS 100>
+        s> S. 0:0(0) ack 1 <TS 900>
+        c> . 1:1(0) ack 1 <TS 101>
+        c> P. 1:11(10) ack 1 <TS 102>
+        s> . 1:1(0) ack 11 <TS 901>
+        c> P. 11:21(10) ack 1 <TS 50>
+        s> . 1:1(0) ack 11 <TS 902>
+        c> P. 11:21(10) ack 1 <TS 104>
+        s> . 1:1(0) ack 21 <TS 903>
+        """,
+        {"bytes": (20, 0), "retransmits": (1, 0), "gaps": (0, 0), "audit": ("timestamp-old",)},
+    ),
+    Case(
+        "an older timestamp that was taken all the same",
+        """
+        c> S 0:0(0) <TS 100>
+        s> S. 0:0(0) ack 1 <TS 900>
+        c> . 1:1(0) ack 1 <TS 101>
+        c> P. 1:11(10) ack 1 <TS 50>
+        s> . 1:1(0) ack 11 <TS 901>
+        """,
+        {"bytes": (10, 0), "retransmits": (0, 0), "gaps": (0, 0), "audit": ("timestamp-old",)},
+    ),
+    Case(
+        "a timestamp that wraps around is no older one",
+        """
+        c> S 0:0(0) <TS 4294967290>
+        s> S. 0:0(0) ack 1 <TS 900>
+        c> . 1:1(0) ack 1 <TS 4294967295>
+        c> P. 1:11(10) ack 1 <TS 3>
+        s> . 1:1(0) ack 11 <TS 901>
+        """,
+        CLEAN | {"bytes": (10, 0)},
+    ),
+    Case(
+        "data without the timestamp that both agreed on",
+        """
+        c> S 0:0(0) <TS>
+        s> S. 0:0(0) ack 1 <TS>
+        c> . 1:1(0) ack 1 <TS>
+        c> P. 1:11(10) ack 1
+        """,
+        {"bytes": (10, 0), "audit": ("timestamp-missing",)},
+    ),
+    Case(
+        "ECN agreed on: ECE and CWR mean something",
+        """
+        c> SEW 0:0(0)
+        s> SE. 0:0(0) ack 1
+        c> . 1:1(0) ack 1
+        c> P.W 1:11(10) ack 1
+        s> .E 1:1(0) ack 11
+        """,
+        CLEAN | {"ecn": (True, True), "accecn": (False, False)},
+    ),
+    Case(
+        "AccECN agreed on: the three bits count",
+        """
+        c> SEWA 0:0(0)
+        s> SW. 0:0(0) ack 1
+        c> .WA 1:1(0) ack 1
+        c> P.WA 1:11(10) ack 1
+        """,
+        CLEAN | {"ecn": (True, True), "accecn": (True, True)},
+    ),
+    Case(
+        "ECN asked for, not agreed on, and used",
+        """
+        c> SEW 0:0(0)
+        s> S. 0:0(0) ack 1
+        c> . 1:1(0) ack 1
+        c> P.W 1:11(10) ack 1
+        """,
+        {"ecn": (True, False), "audit": ("ecn-not-agreed",)},
+    ),
+    Case(
+        "the ECN bits of the SYN sent back",
+        "c> SEW 0:0(0)\ns> SEW. 0:0(0) ack 1\nc> . 1:1(0) ack 1",
+        {"ecn": (True, False), "audit": ("ecn-reflected",)},
+    ),
+    Case(
+        "multipath answered, not offered",
+        "c> S 0:0(0)\ns> S. 0:0(0) ack 1 <mptcp>",
+        {"audit": ("option-not-offered:mptcp",)},
+    ),
+    Case(
+        "a window scale of 15 counts as 14",
+        "c> S 0:0(0) <wscale 15>\ns> S. 0:0(0) ack 1 <wscale 2>",
+        {"audit": ("window-scale-too-large",)},
+    ),
+    Case(
+        "a SACK block beyond what was sent, on an ACK that is plain otherwise",
+        OPEN + "c> P. 1:11(10) ack 1\ns> . 1:1(0) ack 11 <sack 300 310>",
+        {"audit": ("sack-of-unsent",)},
+    ),
+    Case(
+        "a SYN again after half a second, and then sooner still",
+        """
+        0 c> S 0:0(0)
+        0.5 c> S 0:0(0)
+        0.7 c> S 0:0(0)
+        """,
+        {"syn_retransmits": 2, "audit": ("rto-shrinks", "syn-again-too-soon")},
+    ),
+    Case(
+        "a SYN with FIN",
+        "c> SF 0:0(0)",
+        {"handshake": "unanswered", "audit": ("syn-and-fin",)},
+    ),
+    Case(
+        "the capture missed a segment that was acknowledged",
+        OPEN + "c> P. 11:21(10) ack 1\ns> . 1:1(0) ack 21",
+        {"gaps": (1, 0), "bytes": (10, 0), "audit": ("packets-missing",), "kinds": ("capture",)},
+    ),
+    Case(
+        "two acknowledgements of what was never seen: the capture lost it",
+        OPEN + "s> . 1:1(0) ack 501\ns> . 1:1(0) ack 1001\nc> P. 1001:1011(10) ack 1",
+        {"audit": ("packets-missing",), "gaps": (1, 0)},
+    ),
+    Case(
+        "an acknowledgement of data not yet sent is proven wrong when it is sent",
+        OPEN + "s> . 1:1(0) ack 501\nc> P. 1:11(10) ack 1",
+        {"audit": ("ack-of-unsent",), "kinds": ("protocol",), "bytes": (10, 0)},
+    ),
+    Case(
+        "segments larger than the other side can take: offload",
+        """
+        c> S 0:0(0) <mss 1460>
+        s> S. 0:0(0) ack 1 <mss 1000>
+        c> . 1:1(0) ack 1
+        c> P. 1:5001(5000) ack 1
+        s> P. 1:1461(1460) ack 5001
+        """,
+        {"bytes": (5000, 1460), "audit": ("super-segment",), "kinds": ("capture",)},
+    ),
+    Case(
+        "only the client's side was captured",
+        "c> S 0:0(0)\nc> . 1:1(0) ack 1\nc> P. 1:11(10) ack 1\nc> . 11:11(0) ack 101\nc> F. 11:11(0) ack 101",
+        {
+            "handshake": "complete",
+            "bytes": (10, 0),
+            "audit": ("one-sided", "syn-ack-not-captured"),
+            "kinds": ("capture", "capture"),
+        },
+    ),
+    Case(
+        "the server acknowledges data that was not captured: the handshake was completed",
+        "c> S 0:0(0)\ns> S. 0:0(0) ack 1\ns> . 1:1(0) ack 28",
+        {"handshake": "complete", "duration_ms": None, "audit": ("packets-missing",)},
+    ),
+    Case(
+        "a RST with another TTL, in the right place, that nobody believed",
+        """
+        c> S 0:0(0) ttl 64
+        s> S. 0:0(0) ack 1 ttl 60
+        c> . 1:1(0) ack 1 ttl 64
+        s> R 1:1(0) ttl 200
+        s> P. 1:11(10) ack 1 ttl 60
+        c> . 1:1(0) ack 11 ttl 64
+        """,
+        {
+            "teardown": "none",
+            "bytes": (0, 10),
+            "zeek": ("RSTR", "ShArd"),
+            "audit": ("rst-other-ttl", "rst-without-effect"),
+            "kinds": ("note", "note"),
+        },
+    ),
+    Case(
+        "a forged RST that was believed: the end it speaks for goes on",
+        OPEN + "c> R 1:1(0)\nc> P. 1:11(10) ack 1\ns> R 1:1(0)",
+        {"teardown": "rst", "reset_by": "client", "audit": ("rst-sender-went-on",), "kinds": ("note",)},
+    ),
+    Case(
+        "the challenge belongs to the finding",
+        OPEN + "c> R 5:5(0)\ns> . 1:1(0) ack 1",
+        {"audit_packets": ((4, 5),)},
+    ),
+    Case(
+        "the SYN-ACK stands before the SYN",
+        "s> S. 0:0(0) ack 1 <wscale 3>\nc> S 0:0(0) <wscale 2>\nc> . 1:1(0) ack 1\nc> P. 1:11(10) ack 1",
+        CLEAN | {"handshake": "complete", "syns": 1, "bytes": (10, 0), "zeek": ("S1", "Hs^AD"), "completeness": 14},
+    ),
+    Case(
+        "keep-alives and window probes are counted for what they are",
+        OPEN
+        + """
+        c> P. 1:11(10) ack 1
+        s> . 1:1(0) ack 11 win 0
+        c> . 10:10(0) ack 1
+        s> . 1:1(0) ack 11 win 0
+        c> . 11:12(1) ack 1
+        s> . 1:1(0) ack 11 win 0
+        """,
+        CLEAN | {"probes": (1, 1), "bytes": (10, 0), "retransmits": (0, 0)},
+    ),
+    Case(
+        "one IP id for all packets tells nothing about copies",
+        """
+        c> S 0:0(0) id 1
+        s> S. 0:0(0) ack 1 id 1
+        c> . 1:1(0) ack 1 id 1
+        c> P. 1:11(10) ack 1 id 1
+        c> P. 1:11(10) ack 1 id 1
+        """,
+        CLEAN | {"retransmits": (1, 0), "duplicates": (0, 0)},
     ),
 ]
 

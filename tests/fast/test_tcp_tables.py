@@ -11,13 +11,16 @@ from tcp_notation import conversation, trace
 
 import testbed.tcp.trace
 from testbed.packet import Flags
-from testbed.tcp.audit import RULES
-from testbed.tcp.states import TRANSITIONS, Event, State, step
+from testbed.tcp.audit import KINDS, RULES
+from testbed.tcp.connection import FindingKind, HandshakeOutcome, TeardownKind
+from testbed.tcp.states import NEXT, TRANSITIONS, Event, State, step
 from testbed.tcp.stream import FILLED, NEW, REPEATED, Stream
 from testbed.tcp.trace import trace_connections
+from testbed.tcp.vocabulary import OUTCOMES, STATES, TEARDOWNS, VOCABULARIES
 from testbed.tcp.wireshark import EMPTY
 from testbed.tcp.wireshark import FILLED as WITH_PAYLOAD
 from testbed.tcp.zeek import Zeek
+from testbed.tcp.zeek_words import CONN_STATES, HISTORY_LETTERS
 
 
 def test_every_state_can_be_reached_and_left() -> None:
@@ -119,7 +122,7 @@ def test_zeek_counts_retransmissions_on_a_log_scale() -> None:
 def test_tcp_imports_nothing_of_the_world() -> None:
     """Sans I/O: only these modules of the standard library, and the packet."""
     allowed = {"__future__", "typing", "dataclasses", "enum", "collections", "collections.abc", "bisect", "itertools"}
-    allowed |= {"functools", "testbed.packet"}
+    allowed |= {"array", "functools", "testbed.packet"}
     for path in Path(testbed.tcp.trace.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -132,3 +135,54 @@ def test_every_rule_of_the_audit_names_its_source() -> None:
     """Each rule says which RFC it is from, or that it is about the capture."""
     for name, rule in RULES.items():
         assert "RFC" in rule.says or "capture" in rule.says, name
+
+
+def test_every_word_has_a_meaning() -> None:
+    """Outcomes, closes, states and kinds: each value of the type has a row in the vocabulary, and words are there."""
+    assert set(OUTCOMES) == set(HandshakeOutcome)
+    assert set(TEARDOWNS) == set(TeardownKind)
+    assert set(STATES) == set(State)
+    assert set(KINDS) == set(FindingKind)
+    for title, table in VOCABULARIES.items():
+        assert table, title
+        assert all(says.strip() for says in table.values()), title
+
+
+def test_zeeks_vocabulary_covers_what_it_says() -> None:
+    """Each letter that is ever written, and each conn_state, is explained."""
+    assert set("shadfrcgtwiq^") == set(HISTORY_LETTERS)
+    assert {"S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH"} == set(
+        CONN_STATES
+    )
+
+
+def test_the_table_of_states_by_number_is_the_same_table() -> None:
+    """NEXT says what TRANSITIONS says, for every state and event."""
+    for e, event in enumerate(Event):
+        for s, state in enumerate(State):
+            after = NEXT[e][s]
+            assert (None if after < 0 else tuple(State)[after]) == step(state, event)
+
+
+@pytest.mark.parametrize(
+    ("text", "history"),
+    [
+        ("c> P. 11:21(10) ack 1\ns> . 1:1(0) ack 21", "ShADaG"),
+        ("c> P. 11:21(10) ack 1\nc> P. 31:41(10) ack 1\ns> . 1:1(0) ack 41", "ShADaG"),
+        ("c> P. 11:21(10) ack 1\nc> P. 1:11(10) ack 1\ns> . 1:1(0) ack 21", "ShADTa"),
+        ("s> . 1:1(0) ack 501", "ShAaG"),
+        ("c> F. 1:1(0) ack 1\ns> . 1:1(0) ack 2", "ShAFa"),
+    ],
+)
+def test_zeek_writes_gaps(text: str, history: str) -> None:
+    """g at the first and the tenth hole that was acknowledged; a late segment is a T to Zeek, and no gap."""
+    opening = "c> S 0:0(0)\ns> S. 0:0(0) ack 1\nc> . 1:1(0) ack 1\n"
+    assert trace(opening + text).history == history
+
+
+def test_a_single_packet_counts_only_as_a_syn() -> None:
+    """tshark -2: the first packet's other bits count from the second packet on; a later SYN never."""
+    assert trace("c> R 1:1(0)").completeness == 0
+    assert trace("c> F. 1:1(0) ack 1").completeness == 0
+    assert trace("c> S 0:5(5)").completeness == 9
+    assert trace("s> S. 0:0(0) ack 1\nc> S 0:0(0)\nc> . 1:1(0) ack 1").completeness == 6

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tcp_notation import conversation, rules, trace
 
 from testbed.packet import Packet, Protocol
-from testbed.tcp.connection import HandshakeOutcome, TeardownKind
+from testbed.tcp.connection import FindingKind, HandshakeOutcome, TeardownKind
 from testbed.tcp.trace import trace_connections
 
 WHOLE = """
@@ -124,7 +124,8 @@ def test_what_a_late_capture_could_explain_is_not_sure() -> None:
 def test_a_capture_that_missed_the_data_is_not_proof() -> None:
     """Data that skips ahead to where the acknowledgement was: the capture lost packets, nobody lied."""
     connection = trace(OPEN + "\ns> . 1:1(0) ack 501\nc> P. 501:511(10) ack 1")
-    assert rules(connection) == {"ack-of-unsent": False}
+    assert rules(connection) == {"packets-missing": True}
+    assert connection.audit[0].kind is FindingKind.CAPTURE
     assert connection.client_flow.gaps == 1
 
 

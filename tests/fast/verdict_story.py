@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
+from testbed.agent.impairments import to_message
 from testbed.evidence import (
     WIRE,
     CaptureCount,
@@ -30,11 +31,13 @@ from testbed.evidence import (
     TableSnapshot,
     Timing,
 )
+from testbed.links import LinkPlan
 from testbed.pcap.frame import Capture, Direction, Frame, Interface
 from testbed.plan import make_plan
 from testbed.scenario.model import Scenario
 from testbed.scenario.steps import Parallel, Repeat, Step
 from testbed.verdict.judge import judge
+from testbed.verdict.ledger import digest
 from testbed.verdict.value import Check, Judgement
 
 START_NS = 1_700_000_000_000_000_000
@@ -102,8 +105,8 @@ class Story:
             self.frames[host.name] = []
             if (link := self.plan.link(host.name)) is not None:
                 self.frames[f"{host.name}:link0"] = []
-                some = next(iter(link.sources.values()), None)
-                self.delay_ns[host.name] = some.delay if some else 0
+                some = next(iter(link.phases[0].sources.values()), None)
+                self.delay_ns[host.name] = some.impairment.delay_ns if some else 0
         self.frames[WIRE] = []
 
     def see(self, vantage: str, at_ns: int, data: bytes, direction: Direction, cut: int | None = None) -> None:
@@ -147,7 +150,7 @@ class Story:
         frame = ip_frame(6, body, ADDRESSES[source], ADDRESSES[to])
         time_ns = self.carry(frame, source, to, at_ms, lost or fault is not None, twice)
         if fault is not None:
-            self.records.append(FaultFired(to, time_ns, fault, "drop", "as told"))
+            self.records.append(FaultFired(to, time_ns, fault, "drop", "as told", digest(frame)))
 
     def udp(self, at_ms: float, source: str, payload: bytes, ports: tuple[int, int] = (40000, 7456)) -> None:
         """A datagram to the other host."""
@@ -232,7 +235,16 @@ class Story:
         for link in self.plan.links:
             frames = self.frames.get(f"{link.host}:link0", [])
             taken = sum(frame.direction is Direction.OUT for frame in frames)
-            yield LinkCount(link.host, {}, taken, len(frames) - taken, 0, 0)
+            yield LinkCount(link.host, "portable", taken, len(frames) - taken, 0, 0, settings=settings_of(link))
+
+
+def settings_of(link: LinkPlan) -> tuple[dict[str, Any], ...]:
+    """What an engine that does as asked holds."""
+    return tuple(
+        {"from": ADDRESSES[source], "port": port, **to_message(impairment)}
+        for source, course in link.phases[-1].sources.items()
+        for port, impairment in ((None, course.impairment), *course.ports.items())
+    )
 
 
 def _play(role: str, scenario: Scenario) -> Iterator[tuple[str, tuple[int, ...], Step]]:

@@ -47,6 +47,11 @@ class Seeds:
 
 def testbed(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in the checkout and give its exit code, standard output and standard error."""
+    return testbed_within(PATIENCE_S, *words, **environment)
+
+
+def testbed_within(patience_s: float, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same with another limit, in seconds."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=ROOT,
@@ -54,12 +59,13 @@ def testbed(*words: str | Path, **environment: str) -> subprocess.CompletedProce
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=patience_s,
         check=False,
     )
 
 
 testbed.__test__ = False  # type: ignore[attr-defined]  # the name starts with test; it is none
+testbed_within.__test__ = False  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -80,8 +80,8 @@ def test_two_hosts_walk_the_whole_life(family: str) -> None:
 @needs_root
 def test_every_state_is_seen_on_a_delayed_wire() -> None:
     """With 20 ms each way no state of the handshake and of both closes is too short (RFC 9293, figure 5)."""
-    link = {"delay_ns": 20 * MILLISECOND, "jitter_ns": 0, "loss_percent": 0, "duplicate_percent": 0}
-    link |= {"blackhole": False, "seed": 1, "faults": [], "sources": {}}  # type: ignore[dict-item]
+    sources = {address: {"delay_ns": 20 * MILLISECOND} for address in ADDRESSES["ipv4"].values()}
+    link = {"engine": "portable", "seed": 1, "faults": [], "phases": [{"at_ns": 0, "sources": sources}]}
     with Agent() as client, Agent() as server:
         join(client, server)
         play: dict[str, Any] = {"family": "ipv4", "addresses": ADDRESSES["ipv4"]}

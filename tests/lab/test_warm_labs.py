@@ -77,7 +77,12 @@ def gist(result: dict[str, Any]) -> dict[str, Any]:
         "verdict": result["verdict"],
         "checks": [(check["name"], check["verdict"], check["expected"]) for check in result["checks"]],
         "connections": [
-            (each["handshake"]["outcome"], each["teardown"]["kind"], each["bytes"], each["audit"])
+            (
+                each["handshake"]["outcome"],
+                each["teardown"]["kind"],
+                each["bytes"],
+                [finding["rule"] for finding in each["audit"] if finding["kind"] == "protocol"],
+            )
             for each in result["connections"]
         ],
         "steps": {
@@ -99,7 +104,7 @@ def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
     byte for byte; beside it lies that lab's override.
     """
     words = (*STORIES, "--repeat", "2", "--backend", backend)
-    warm = run(tmp_path / "warm", *words)
+    warm = run(tmp_path / "warm", *words, "--jobs", "1")
     fresh = run(tmp_path / "fresh", *words, "--fresh", "--jobs", "3")
     others = [result for result in warm if result["scenario"] not in OWN_SYSCTLS]
     assert served(others) == [("fresh", warm[0]["run_id"]), *[("warm", warm[0]["run_id"])] * (len(others) - 1)]
@@ -122,7 +127,7 @@ def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
 
 def test_connections_are_new(backend: str, tmp_path: Path) -> None:
     """No run sees another's connection: each has its one, from the first packet on, and no state is told of another."""
-    results = run(tmp_path, "hola", "--repeat", "6", "--backend", backend)
+    results = run(tmp_path, "hola", "--repeat", "6", "--jobs", "1", "--backend", backend)
     assert len({lab_id for _, lab_id in served(results)}) == 1
     for result in results:
         (connection,) = result["connections"]
@@ -142,7 +147,7 @@ def test_one_run_is_fresh(backend: str, tmp_path: Path) -> None:
 
 def test_families_have_labs_of_their_own(tmp_path: Path, backend: str) -> None:
     """IPv6 runs share a lab too."""
-    results = run(tmp_path, "hola", "--repeat", "3", "--family", "ipv6", "--backend", backend)
+    results = run(tmp_path, "hola", "--repeat", "3", "--jobs", "1", "--family", "ipv6", "--backend", backend)
     assert [lab for lab, _ in served(results)] == ["fresh", "warm", "warm"]
     assert {result["verdict"] for result in results} == {"passed"}
 

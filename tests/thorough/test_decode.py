@@ -9,6 +9,8 @@ from ipaddress import ip_address
 import pytest
 
 from testbed.decode import decode, decode_frame, format_flags
+from testbed.decode.fragments import MOST_BYTES, Fragment, Reassembly
+from testbed.decode.ip import Piece, read_ip
 from testbed.packet import Flags, Options, Packet, Protocol
 from testbed.pcap.frame import Capture, Frame, Interface, LinkType
 
@@ -133,6 +135,17 @@ def test_tcp_over_ipv6() -> None:
         *((LinkType.NULL, struct.pack("<I", family), _SEGMENT6) for family in (10, 23, 24, 28, 30)),
         (LinkType.LOOP, struct.pack(">I", 2), _SEGMENT4),
         (LinkType.LOOP, struct.pack(">I", 24), _SEGMENT6),
+        (LinkType.PPP, b"\xff\3\0\x21", _SEGMENT4),
+        (LinkType.PPP, b"\0\x57", _SEGMENT6),
+        (LinkType.PPP, b"\x21", _SEGMENT4),
+        (LinkType.PPP_HDLC, b"\xff\3\0\x21", _SEGMENT4),
+        (LinkType.PPP_HDLC, b"\x0f\0\x08\0", _SEGMENT4),
+        (LinkType.C_HDLC, b"\x8f\0\x86\xdd", _SEGMENT6),
+        (LinkType.PPP_ETHER, b"\x11\0\0\7\0\x30\0\x21", _SEGMENT4),
+        (LinkType.PPP_PPPD, b"\1\3\0\x21", _SEGMENT4),
+        (LinkType.PPP_PPPD, b"\0\x21", _SEGMENT4),
+        (LinkType.PPP_WITH_DIR, b"\0\xff\3\0\x57", _SEGMENT6),
+        (LinkType.ETHERNET, _ethernet(b"\x11\0\0\7\0\x30\0\x21", 0x8864), _SEGMENT4),
     ],
 )
 def test_every_link_type(link_type: int, header: bytes, ip: bytes) -> None:
@@ -151,6 +164,10 @@ def test_every_link_type(link_type: int, header: bytes, ip: bytes) -> None:
         (_ethernet(bytes(28), 0x88B5), 1, "EtherType 0x88b5"),
         (_ethernet(bytes(28), 0x88CC), 1, "LLDP"),
         (_ethernet(bytes(28), 38), 1, "IEEE 802.3 without SNAP"),
+        (_ethernet(b"\x11\x09" + bytes(28), 0x8863), 1, "PPPoE discovery"),
+        (_ethernet(b"\x11\0\0\7\0\x0a\xc0\x21" + bytes(8), 0x8864), 1, "PPP LCP"),
+        (b"\xff\3\0\x2d" + bytes(30), LinkType.PPP, "PPP with compressed TCP headers"),
+        (b"\xff\3\x12\x34", LinkType.PPP, "PPP protocol 0x1234"),
         (_ethernet(b"")[:13], 1, "cut in the link header"),
         (b"", LinkType.RAW, "cut in the link header"),
         (b"\x50", LinkType.RAW, "IP version 5"),
@@ -460,3 +477,18 @@ def test_an_identification_used_again() -> None:
     late = replace(capture.frames[1], time_ns=61_000_000_000)
     decoded = decode(replace(capture, frames=(capture.frames[0], late)))
     assert [packet.checksum_ok for packet in decoded.packets] == [None]
+
+
+def test_fragments_that_wait_are_bounded() -> None:
+    """However many packets never become whole, no more than so much of them is held."""
+    reassembly = Reassembly()
+    frame = Frame(0, _ethernet(_ipv4(bytes(1400), piece=0x2000)), 1434)
+    for number in range(40_000):
+        ip = read_ip(frame.data, 4, 14, frame.length)
+        assert not isinstance(ip, str)
+        piece = Piece(number & 0xFFFF, 0, True)
+        assert reassembly.add(Fragment(number, frame, ip._replace(piece=piece))) is None
+    waiting = 40_000 - len(reassembly.given_up)
+    assert waiting * len(frame.data) <= MOST_BYTES
+    reassembly.give_up()
+    assert [fragment.number for fragment in reassembly.given_up] == list(range(40_000))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import random
 import struct
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
 from testbed.errors import UsageError
 from testbed.pcap.frame import Frame, Interface, LinkType
 from testbed.pcap.notes import MAX_WARNINGS, Notes
-from testbed.pcap.reader import iterate_frames, read_capture
+from testbed.pcap.reader import iterate_frames, open_capture, read_capture
 
 _MICRO, _NANO, _KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+_NAVTEL, _IXIA = 0xA12B3C4D, 0x1C0001AC
 
 
 def _file(*records: bytes, order: str = "<", magic: int = _MICRO, link_type: int = 1, snap: int = 65535) -> bytes:
@@ -165,3 +168,64 @@ def test_warnings_are_bounded() -> None:
         notes.warn(offset, "wrong")
     assert len(notes.all_warnings()) == MAX_WARNINGS + 1
     assert notes.all_warnings()[-1] == "and 7 more warnings"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("magic", "more", "extra", "unit"),
+    [
+        (_MICRO, 0, 4, 1000),  # Nokia
+        (_MICRO, 0, 8, 1000),  # patched libpcaps under the usual magic number
+        (_KUZNETZOV, 0, 8, 1000),
+        (_KUZNETZOV, 0, 12, 1000),  # SuSE 6.3
+        (_NAVTEL, 0, 0, 1),
+        (_IXIA, 4, 0, 1),
+        (_IXIA - 1, 4, 0, 1),
+    ],
+)
+def test_variants(order: str, magic: int, more: int, extra: int, unit: int) -> None:
+    """Variants with more bytes in their headers are told by their first records, as Wireshark tells them."""
+    record = struct.pack(order + "IIII", 7, 5, 60, 90) + bytes(extra) + b"\xee" * 60
+    data = _file(order=order, magic=magic) + bytes(more) + record * 3
+    capture = read_capture(data)
+    assert capture.frames == (Frame(7_000_000_000 + 5 * unit, b"\xee" * 60, 90),) * 3
+    assert capture.warnings == ()
+
+
+@pytest.mark.parametrize(("minor", "first", "second"), [(2, 90, 60), (3, 90, 60), (3, 60, 90)])
+def test_lengths_of_old_versions_are_swapped(minor: int, first: int, second: int) -> None:
+    """Before version 2.3 the length on the wire stood first; in 2.3 it may."""
+    record = struct.pack("<IIII", 1, 0, first, second) + b"\xee" * 60
+    data = bytearray(_file(record, record))
+    data[6] = minor
+    capture = read_capture(bytes(data))
+    assert capture.frames == (Frame(1_000_000_000, b"\xee" * 60, 90),) * 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 1000])
+def test_chunks_of_any_size(size: int) -> None:
+    """A file that comes in pieces reads as it does whole, packed or not, cut or not."""
+    noise = random.Random(3)
+    whole = _file(*(_record(n, 0, noise.randbytes(noise.randrange(300))) for n in range(30)))
+    for data in (whole, whole[:-5], gzip.compress(whole, mtime=0), gzip.compress(whole, mtime=0)[:-30]):
+        notes = Notes()
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        frames = tuple(open_capture(chunks, notes).frames())
+        expected = read_capture(data)
+        assert (frames, notes.all_warnings()) == (expected.frames, expected.warnings)
+
+
+def test_a_length_of_gigabytes_is_not_believed() -> None:
+    """Whatever the snap length says: the reading ends without asking for so many bytes."""
+    asked: list[bytes] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield _file(_record(1, 0, b"ab"), struct.pack("<IIII", 1, 0, 0xFFFFFFF0, 0xFFFFFFF0), snap=0xFFFFFFFF)
+        for chunk in repeat(bytes(1 << 20), 100):
+            asked.append(chunk)
+            yield chunk
+
+    notes = Notes()
+    assert len(list(open_capture(chunks(), notes).frames())) == 1
+    assert "4294967280 bytes cannot be" in notes.warnings[0]
+    assert len(asked) <= 1

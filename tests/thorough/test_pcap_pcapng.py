@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
+from testbed.pcap.blocks import LONGEST_BLOCK
 from testbed.pcap.frame import Direction, Frame, Interface, InterfaceStatistics
-from testbed.pcap.reader import read_capture
+from testbed.pcap.notes import Notes
+from testbed.pcap.reader import open_capture, read_capture
 
 _SECTION, _INTERFACE, _PACKET, _SIMPLE, _NAMES, _STATISTICS, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 4, 5, 6
 
@@ -280,3 +284,38 @@ def test_another_version_is_told() -> None:
     capture = read_capture(header + _LITTLE.interface() + _GOOD)
     assert len(capture.frames) == 1
     assert "version 2.0" in capture.warnings[0]
+
+
+@pytest.mark.parametrize("size", [1, 5, 33, 500])
+@both_orders
+def test_chunks_of_any_size(make: _Builder, size: int) -> None:
+    """A file that comes in pieces reads as it does whole, also where blocks are damaged."""
+    head = make.section() + make.interface((9, b"\x09"))
+    good, odd = make.enhanced(9, b"good", (1, b"why")), make.block(77, bytes(40))
+    for data in (
+        head + good * 9 + odd + good + head + good,
+        head + good + good[:-4] + b"????" + good,
+        head + good[:-3],
+    ):
+        notes = Notes()
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        frames = tuple(open_capture(chunks, notes).frames())
+        expected = read_capture(data)
+        assert (frames, notes.all_warnings()) == (expected.frames, expected.warnings)
+
+
+def test_a_block_of_gigabytes_is_not_believed() -> None:
+    """The reading ends without holding all that a length promises."""
+    data = _HEAD + _GOOD + _LITTLE.pack("II", _ENHANCED, 0xFFFFFFF0)
+    taken: list[bytes] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield data
+        for chunk in repeat(bytes(1 << 20), 1000):
+            taken.append(chunk)
+            yield chunk
+
+    notes = Notes()
+    assert len(list(open_capture(chunks(), notes).frames())) == 1
+    assert "4294967280 bytes" in notes.warnings[0]
+    assert len(taken) <= LONGEST_BLOCK >> 20

@@ -180,7 +180,8 @@ def test_the_page_tells_the_run() -> None:
         assert told in text
     text = render_html(lost_synack())
     assert "drop SYN-ACK from server" in text
-    assert "198.18.0.3: delay 10ms" in text
+    assert "server-&gt;client" in text
+    assert "{delay: 10ms}" in text
     assert "lost on arrival: fault 0: drop SYN-ACK" in text
 
 

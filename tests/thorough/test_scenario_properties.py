@@ -10,18 +10,24 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from testbed.agent.impair import Emulator
+from testbed.agent.impairments import KEYS, Key
+from testbed.plan import link_settings, make_plan, replica_names
 from testbed.scenario.consistency import contradictions
+from testbed.scenario.faults import ACTIONS, PacketClass
 from testbed.scenario.mistakes import Mistake
 from testbed.scenario.model import Scenario, dump_scenario
 from testbed.scenario.read import ScenarioErrors, read_scenario
 from testbed.scenario.steps import STEPS
+from testbed.scenario.wire_consistency import NEEDS
 from testbed.scenario.write import write_scenario
 
 quick = settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 GOOD = (Path(__file__).parents[1] / "errors" / "five-mistakes.yaml").read_bytes()
 
+WIRE_WORDS = ("ports", "timeline", "at", "down", "80", "1s", "1%", "10mbit", "jitter", "delay", "loss", "p", "DATA")
 WORDS = ("server", "client", "client->server", "on", "as", "from", "nth", "error", "[key]", "int")
-keys = st.sampled_from([*STEPS, *Scenario.model_fields, *WORDS])
+keys = st.sampled_from([*STEPS, *Scenario.model_fields, *ACTIONS, *WIRE_WORDS, *WORDS])
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | keys
 trees = st.recursive(
     plain,
@@ -120,18 +126,114 @@ steps = st.lists(
     ),
     max_size=4,
 ).map(lambda made: ["listen", {"listen": "free"}, *made])
-impairment: dict[Any, st.SearchStrategy[Any]] = {
-    "delay": st.sampled_from(["10ms", "20s"]),
-    "jitter": st.sampled_from(["1ms", "0s", "10ms"]),
+rates = st.integers(8, 10**10).map(lambda number: f"{number}bit") | st.sampled_from(["1.5mbit", "64 kbit", "unlimited"])
+some = st.integers(1, 99)
+UNITS = {
+    "duration": st.sampled_from(["0", "1ms", "10ms", "1.5s"]),
+    "percent": percents,
+    "rate": rates,
+    "count": some,
+    "flag": st.booleans(),
 }
-chances: dict[Any, st.SearchStrategy[Any]] = {"loss": percents, "duplicate": percents, "blackhole": st.booleans()}
-one_way = st.fixed_dictionaries(impairment, optional=chances)
-fault = st.fixed_dictionaries({"drop": st.just("SYN"), "from": st.just("client"), "nth": counts})
+
+
+def key_values(key: Key) -> st.SearchStrategy[Any]:
+    """Values of a key of the wire."""
+    if key.unit == "word":
+        return st.sampled_from(key.words)
+    if key.unit == "chances":
+        half = st.floats(0, 50).map(lambda number: f"{number:.6f}%")  # two of them are never above 100%
+        given = [word for word, default in zip(key.words, key.defaults, strict=True) if default is None]
+        return st.fixed_dictionaries(
+            dict.fromkeys(given, half), optional={word: half for word in key.words if word not in given}
+        )
+    return UNITS[key.unit]
+
+
+KEY_VALUES = {key.name: key_values(key) for key in KEYS}
+any_keys = st.fixed_dictionaries({}, optional=KEY_VALUES)
+
+
+def whole(tree: dict[str, Any]) -> dict[str, Any]:
+    """The keys without contradictions: what one of them needs is there, of several loss models the first."""
+    told = dict(tree)
+    models = [name for name in ("loss", "gilbert_elliott", "loss_states") if name in told]
+    for model in models[1:]:
+        del told[model]
+    if "loss_correlation" in told and "loss" not in told:
+        del told["loss_correlation"]
+    for name, needed in NEEDS.items():
+        if name in told:
+            told.setdefault(needed, "1%" if needed != "jitter" else "1ms")
+    if told.keys() & {"jitter", "reorder"}:
+        told["delay"] = "1.5s"
+    return told
+
+
+courses = any_keys.map(whole)
+ports = st.dictionaries(st.integers(1, 65535).map(str), courses, max_size=2)
+# What comes later than the general delay cannot contradict it.
+later = st.fixed_dictionaries(
+    {}, optional={name: KEY_VALUES[name] for name in ("duplicate", "rate", "limit", "blackhole")}
+)
+moments = st.lists(st.tuples(some, later, later), max_size=3, unique_by=lambda moment: moment[0]).map(
+    lambda made: [
+        {"at": f"{at}ms", "down": ["server"], **general, "client-2->server": one_way}
+        for at, general, one_way in sorted(made, key=lambda moment: moment[0])
+    ]
+)
+wires = st.tuples(courses, courses, ports, moments).map(
+    lambda made: {**made[0], "client->server": made[1], "ports": made[2], "timeline": made[3]}
+)
+kinds = st.sampled_from([kind.value for kind in PacketClass if kind is not PacketClass.ACK])
+counted = st.one_of(
+    st.fixed_dictionaries({}, optional={"nth": st.sampled_from([1, "1..2", "2..", "..3", "all"])}),
+    st.fixed_dictionaries({"every": some}),
+)
+OWN: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "drop": st.just({}),
+    "delay": st.fixed_dictionaries({"by": durations}),
+    "duplicate": st.fixed_dictionaries({}, optional={"by": durations, "copies": some}),
+    "corrupt": st.fixed_dictionaries({}, optional={"bits": some}),
+    "rewrite": st.fixed_dictionaries(
+        {"strip": st.just(["timestamps", "sack"])},
+        optional={
+            "set": st.fixed_dictionaries(
+                {"window": some},
+                optional={"seq": st.sampled_from([0, "+100", "-1"]), "flags": st.sampled_from(["SYN+ECE", ""])},
+            )
+        },
+    ),
+    "reset": st.fixed_dictionaries({}, optional={"to": st.just("both"), "passes": st.booleans()}),
+    "icmp": st.one_of(
+        st.fixed_dictionaries({"unreachable": st.sampled_from(["port", "host", "net", "admin"])}),
+        st.fixed_dictionaries({"unreachable": st.just("frag-needed"), "mtu": st.integers(68, 1500)}),
+    ),
+}
+ways = st.fixed_dictionaries(
+    {"from": st.sampled_from(["client", "client-2", "server"])},
+    optional={
+        "retransmissions": st.sampled_from(["too", "never", "only"]),
+        "per": st.just("scenario"),
+        "contains": payloads.filter(lambda payload: payload not in ("", {"hex": ""})),
+    },
+)
+
+
+def doing(action: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Faults of an action."""
+    parts = st.tuples(st.fixed_dictionaries({action: kinds}), OWN[action], ways, counted)
+    return parts.map(lambda made: {key: value for part in made for key, value in part.items()})
+
+
+fault = st.one_of([doing(action) for action in OWN])
 expectations: dict[Any, st.SearchStrategy[Any]] = {
     "handshake": st.fixed_dictionaries({}, optional={"outcome": st.just("complete"), "syns": counts}),
     "payload": st.fixed_dictionaries({}, optional={"client->server": payloads}),
     "states": st.just({"server": ["LISTEN", "CLOSE"]}),
     "datagrams": st.fixed_dictionaries({}, optional={"client-2->server": st.lists(payloads, max_size=2)}),
+    "lost": st.fixed_dictionaries({}, optional={"client-2->server": counts}),
+    "delay": st.just({"server->client": "40ms..45ms"}),
 }
 hosts = st.fixed_dictionaries(
     {
@@ -145,7 +247,7 @@ further: dict[Any, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**63 - 1),
     "settle": durations,
     "sysctls": st.just({"net.ipv4.tcp_sack": 1}),
-    "wire": st.fixed_dictionaries(impairment, optional={**chances, "client->server": one_way}),
+    "wire": wires,
     "faults": st.lists(fault, max_size=2),
     "expect": st.fixed_dictionaries({}, optional=expectations),
 }
@@ -159,6 +261,38 @@ def test_written_reads_back(tree: dict[str, Any]) -> None:
     scenario = read_scenario(json.dumps(tree).encode(), "x.json")
     assert read_scenario(write_scenario(scenario).encode(), "x.yaml") == scenario
     assert read_scenario(json.dumps(dump_scenario(scenario)).encode(), "x.json") == scenario
+
+
+ADDRESSES = {name: f"198.18.0.{number}" for number, name in enumerate(["server", *replica_names("client", 9)], 2)}
+
+
+@quick
+@given(scenarios)
+def test_the_agent_takes_what_the_reader_takes(tree: dict[str, Any]) -> None:
+    """Whatever wire and faults a file may hold, the message made of it is one that the agent takes, phase by phase."""
+    plan = make_plan("x", read_scenario(json.dumps(tree).encode(), "x.json"))
+    for link in plan.links:
+        message = link_settings(link, plan, ADDRESSES, "portable")
+        emulator = Emulator(message)
+        assert len(emulator.phases) == len(link.phases)
+        assert (emulator.faults is not None) == bool(link.faults)
+
+
+@quick
+@given(st.lists(any_keys, min_size=1, max_size=3), ports)
+def test_any_wire_is_taken_or_refused(made: list[dict[str, Any]], lanes: dict[str, Any]) -> None:
+    """Any keys at any moments are refused in plain words by the reader, or taken by the agent: never by neither."""
+    first, *more = made
+    timeline = [{"at": f"{at}s", "down": [], **keys} for at, keys in enumerate(more, 1)]
+    wire = {**first, "ports": lanes, "timeline": timeline}
+    tree = {"summary": "x", "hosts": {"server": {"steps": ["hold"]}, "client": {}}, "wire": wire}
+    try:
+        scenario = read_scenario(json.dumps(tree).encode(), "x.json")
+    except ScenarioErrors:
+        return
+    plan = make_plan("x", scenario)
+    for link in plan.links:
+        assert Emulator(link_settings(link, plan, ADDRESSES, "portable")).phases
 
 
 @quick

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from testbed.scenario import mistakes
+from testbed.scenario.faults import ACTIONS
 from testbed.scenario.read import read_scenario
 from testbed.scenario.reference import scenario_reference
 from testbed.scenario.schema import editor_comment, scenario_schema, schema_text
@@ -63,6 +64,24 @@ def test_page_names_every_step() -> None:
     """No step is missing from the page."""
     page = PAGE.read_text(encoding="utf-8")
     assert [name for name in STEPS if f"| `{name}` |" not in page] == []
+
+
+EXAMPLES = [block.partition("```")[0] for block in PAGE.read_text(encoding="utf-8").split("```yaml\n")[1:]]
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples_of_the_page(text: str, validator: Any) -> None:
+    """Every scenario that the page shows reads, and validates with the schema."""
+    assert read_scenario(text.encode(), "x.yaml").summary
+    validator.validate(tree_of(text))
+
+
+def test_page_shows_every_action() -> None:
+    """The examples have a fault of each kind, a timeline, a port of its own."""
+    page = "".join(EXAMPLES)
+    assert [action for action in ACTIONS if f"{{{action}: " not in page] == []
+    assert "timeline:" in page
+    assert "ports:" in page
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
@@ -115,6 +134,18 @@ def test_good_steps(step: str, validator: Any) -> None:
         "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {dleay: 1ms}",
         "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {loss: 0.5}",
         "summary: x\nhosts: {a: {steps: [hold]}}\nfaults: [{drop: SYNACK, from: a}]",
+        "summary: x\nhosts: {a: {steps: [hold]}, b: {}}\nfaults: [{from: a}]",
+        "summary: x\nhosts: {a: {steps: [hold]}, b: {}}\nfaults: [{drop: SYN, reset: SYN, from: a}]",
+        "summary: x\nhosts: {a: {steps: [hold]}, b: {}}\nfaults: [{drop: SYN, from: a, by: 1ms}]",
+        "summary: x\nhosts: {a: {steps: [hold]}, b: {}}\nfaults: [{delay: SYN, from: a}]",
+        "summary: x\nhosts: {a: {steps: [hold]}, b: {}}\nfaults: [{rewrite: SYN, from: a, set: {seq: x}}]",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {rate: 10}",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {limit: 0}",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {delay: }",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {ports: {65536: {}}}",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {gilbert_elliott: {p: 1%}}",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {timeline: [{delay: 1ms}]}",
+        "summary: x\nhosts: {a: {steps: [hold]}}\nwire: {timeline: [{at: 1s, a-b: {}}]}",
         "summary: x\nhosts: {a: {steps: [hold]}}\nexpect: {handshake: {outcome: done}}",
         "summary: x\nhosts: {a: {steps: [hold]}}\nexpect: {payload: {a->b: x}}",
         "summary: x\nhosts: {a: {steps: [hold]}}\nexpect: {states: {a: [ESTAB]}}",

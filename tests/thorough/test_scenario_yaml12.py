@@ -62,6 +62,22 @@ def test_core_schema(text: str, value: object) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
+def test_ports_and_faults_are_named_by_number() -> None:
+    """A port is a whole number, and a key: there, and nowhere else, a number may be one."""
+    document = compose(b"ports: {80: 1, '81': 2}\nfaults: {0: 1}\nother: {7: 1}\n", "f")
+    assert [mistake.says.split(";")[0] for mistake in document.mistakes] == ["the number 7 cannot be a key"]
+    assert document.root is not None
+    assert document.root.value == {"ports": {"80": 1, "81": 2}, "faults": {"0": 1}, "other": {}}
+    assert "here twice" in says("ports: {80: 1, '80': 2}")[0]
+
+
+def test_a_signed_sequence_number_keeps_its_sign() -> None:
+    """`seq: +100` is 100 more, and no number: as one it would be absolute."""
+    document = compose(b"set: {seq: +100, ack: -1, window: +5}\nseq: 7\n", "f")
+    assert document.root is not None
+    assert document.root.value == {"set": {"seq": "+100", "ack": "-1", "window": 5}, "seq": 7}
+
+
 def test_not_a_number() -> None:
     """`.nan` is the float that is no number."""
     assert math.isnan(value_of(".nan"))

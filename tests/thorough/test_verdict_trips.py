@@ -15,11 +15,12 @@ from testbed.evidence import CaptureCount, FaultFired, LinkCount
 from testbed.packet import Packet, Protocol
 from testbed.pcap.frame import Direction, Frame
 from testbed.verdict.judge import judge
+from testbed.verdict.ledger import digest
 from testbed.verdict.merge import merge
+from testbed.verdict.odds import at_most
 from testbed.verdict.pairing import pair
 from testbed.verdict.value import Judgement, Outcome, Trip
 from testbed.verdict.ways import gather
-from testbed.verdict.wire import at_most, measure
 
 MS = 1_000_000
 
@@ -100,7 +101,7 @@ def test_duplicates() -> None:
     story.play()
     judgement = story.judge()
     assert [trip.fate for trip in judgement.trips] == ["delivered", "duplicate"]
-    (traffic,) = [one for one in measure(story.plan, judgement.trips) if one.packets]
+    (traffic,) = [one.whole for one in judgement.traffic if one.whole.packets]
     assert (traffic.packets, traffic.delivered, traffic.duplicates) == (1, 1, 1)
 
 
@@ -149,15 +150,15 @@ def test_datagrams_are_followed() -> None:
     assert [trip.arrived for trip in judgement.trips] == [3, 6, 9]
 
 
-def test_ledger_in_words() -> None:
-    """An entry that names its packet is laid to just that one, though a later one of the class had come in by then."""
+def test_ledger_names_its_packet() -> None:
+    """An entry is laid to the packet that it names, though a later one of the class had come in by then."""
     story = Story({"faults": [{"drop": "DATA", "from": "client", "nth": 1}]})
     story.tcp(0, "client", "P.", 1, 1, b"abc", lost=True)
     story.tcp(0.1, "client", "P.", 4, 1, b"def", lost=True)
     story.play()
-    says = "DATA 198.18.0.2:40000 > 198.18.0.3:7456 seq 1001 ack 5001 len 3"
+    named = digest(story.frames["server"][0].data)
     time_ns = story.frames["server"][-1].time_ns + 50_000
-    judgement = judge(with_records(story.evidence(), FaultFired("server", time_ns, 0, "drop", says)))
+    judgement = judge(with_records(story.evidence(), FaultFired("server", time_ns, 0, "drop", "", named)))
     assert [trip.cause for trip in judgement.trips] == ["fault 0: drop DATA", "never captured"]
 
 
@@ -176,7 +177,7 @@ SHORT: dict[str, tuple[dict[str, Any], dict[str, int], str]] = {
     "delay": ({"delay": "10ms"}, {"server": MS}, "at least 10ms were asked for from client to server, and packet"),
     "blackhole": ({"client->server": {"blackhole": True}}, {}, "a blackhole was asked for from client to server"),
     "loss": ({"client->server": {"loss": "100%"}}, {}, "100% lost was asked for from client to server, and 0 of 5"),
-    "duplicate": ({"client->server": {"duplicate": "100%"}}, {}, "and 0 of 5 packets were: more than chance explains"),
+    "duplicate": ({"client->server": {"duplicate": "100%"}}, {}, "and 0 of 5 packets were: less than chance explains"),
 }
 
 
@@ -346,15 +347,16 @@ def test_sender_that_hears_itself() -> None:
     assert len(story.judge().trips) == 1
 
 
-def test_ledger_does_not_blame_what_was_delivered() -> None:
-    """Of two packets of a class that had come in by then, the one that came out of the link was not the one dropped."""
+def test_ledger_of_equal_packets() -> None:
+    """Of two equal packets that had both come in by then, one was taken and the other is the one that came out."""
     story = lossy({"drop": "DATA", "from": "client", "nth": 1})
     story.tcp(0, "client", "P.", 1, 1, b"abc", lost=True)
-    story.tcp(0.1, "client", "P.", 4, 1, b"def")
+    story.tcp(0.1, "client", "P.", 1, 1, b"abc")
     story.play()
     time_ns = story.frames["server"][-1].time_ns + 50_000
-    judgement = judge(with_records(story.evidence(), FaultFired("server", time_ns, 0, "drop", "")))
-    assert [trip.cause for trip in judgement.trips] == ["fault 0: drop DATA", ""]
+    named = digest(story.frames["server"][0].data)
+    judgement = judge(with_records(story.evidence(), FaultFired("server", time_ns, 0, "drop", "", named)))
+    assert sorted(trip.cause for trip in judgement.trips) == ["", "fault 0: drop DATA"]
 
 
 def test_loss_is_counted_without_faults() -> None:
@@ -365,7 +367,7 @@ def test_loss_is_counted_without_faults() -> None:
     story.tcp(3000, "client", "S")
     story.tcp(3100, "client", ".", 1, 1)
     story.play()
-    (traffic,) = [one for one in measure(story.plan, story.judge().trips) if one.packets]
+    (traffic,) = [one.whole for one in story.judge().traffic if one.whole.packets]
     assert (traffic.lost, traffic.by_fault) == (2, 1)
     assert traffic.loss_percent == pytest.approx(100 / 3)
 

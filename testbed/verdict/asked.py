@@ -1,0 +1,68 @@
+"""What was asked of each packet: by where it comes from, its ports, and the phase of the timeline that then held.
+
+A phase holds from when the host read it back, not from when it was due: the records tell. What arrives while one phase
+gives way to the next may have met either.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from testbed.agent.impairments import NONE, Impairment
+from testbed.evidence import Evidence, HostFacts, WireChanged
+from testbed.plan import Plan
+
+BETWEEN_NS = 5_000_000  # this near to a change of phase, either may have held
+
+
+def addresses(evidence: Evidence) -> dict[str, str]:
+    """Host names by address, as `ipaddress` prints it."""
+    return {str(ip_address(facts.address)): facts.host for facts in evidence.all(HostFacts)}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The plan's wire over the time of a run."""
+
+    plan: Plan
+    changes: Mapping[str, tuple[int, ...]]  # by host: when phase 1, 2, ... held
+    begun: Mapping[str, tuple[int, ...]]  # and when it began to be put up
+
+    @classmethod
+    def of(cls, plan: Plan, changed: Iterable[WireChanged]) -> Asking:
+        """From what the hosts told."""
+        times: dict[str, list[int]] = {}
+        begun: dict[str, list[int]] = {}
+        for record in sorted(changed, key=lambda record: record.phase):
+            times.setdefault(record.host, []).append(record.time_ns)
+            begun.setdefault(record.host, []).append(record.began_ns or record.time_ns)
+        return cls(
+            plan,
+            {host: tuple(found) for host, found in times.items()},
+            {host: tuple(found) for host, found in begun.items()},
+        )
+
+    def phase(self, host: str, time_ns: int) -> int:
+        """The phase that held on a host's arrival side."""
+        return bisect_right(self.changes.get(host, ()), time_ns)
+
+    def between(self, host: str, time_ns: int) -> bool:
+        """Whether a packet came in so near to a change that either phase may have met it."""
+        spans = zip(self.begun.get(host, ()), self.changes.get(host, ()), strict=True)
+        return any(began - BETWEEN_NS <= time_ns <= held + BETWEEN_NS for began, held in spans)
+
+    def ever(self, source: str, destination: str) -> tuple[Impairment, ...]:
+        """All impairments that a direction has at any time, for any port."""
+        link = self.plan.link(destination)
+        if link is None:
+            return ()
+        courses = [phase.sources[source] for phase in link.phases if source in phase.sources]
+        return tuple(one for course in courses for one in (course.impairment, *course.ports.values()) if one != NONE)
+
+    def of_packet(self, source: str, destination: str, time_ns: int, ports: tuple[int, int]) -> Impairment:
+        """What was asked for a packet that came in at this time."""
+        link = self.plan.link(destination)
+        return link.asked(source, *ports, phase=self.phase(destination, time_ns)) if link else NONE

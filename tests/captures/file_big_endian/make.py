@@ -1,0 +1,13 @@
+"""pcap from a big-endian machine."""
+
+from __future__ import annotations
+
+from captures.conversation import Conversation
+
+talk = Conversation()
+client, server = talk.ends
+talk.open()
+client.data(27)
+server.ack()
+talk.close(client)
+capture = talk.pcap(order=">")

@@ -1,0 +1,14 @@
+"""pcap from a big-endian machine, with nanoseconds."""
+
+from __future__ import annotations
+
+from captures.conversation import Conversation
+from captures.files import NANO
+
+talk = Conversation()
+client, server = talk.ends
+talk.open()
+client.data(27)
+server.ack()
+talk.close(client)
+capture = talk.pcap(order=">", magic=NANO)

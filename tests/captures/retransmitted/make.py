@@ -1,0 +1,15 @@
+"""A segment is lost after the capture point and comes again by timeout."""
+
+from __future__ import annotations
+
+from captures.conversation import Conversation
+
+talk = Conversation()
+client, server = talk.ends
+talk.open()
+client.data(10)
+talk.wait(0.2)
+client.data(10, seq=1)
+server.ack()
+talk.close(client)
+capture = talk.pcap()
