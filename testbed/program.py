@@ -11,6 +11,7 @@ from typing import Any
 
 from testbed.scenario import steps as s
 from testbed.scenario.model import Host, Scenario
+from testbed.scenario.values import FREE
 
 STEP_TIMEOUT_NS = 30_000_000_000
 AgentStep = Mapping[str, Any]
@@ -81,14 +82,14 @@ def _payload(payload: s.Payload | None) -> dict[str, Any] | None:
 
 
 def _port(port: int | str | None) -> int | None:
-    return 0 if port == s.FREE else None if port is None else int(port)
+    return 0 if port == FREE else None if port is None else int(port)
 
 
 def _peer(peer: str, when: str, awaited: Mapping[str, str]) -> dict[str, Any]:
     host, _, port = peer.rpartition(":")
     return {
         "host": host,
-        "port": port if port == s.FREE else int(port),
+        "port": port if port == FREE else int(port),
         "await": awaited.get(peer) if when == "ready" else None,
     }
 

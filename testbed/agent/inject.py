@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from testbed.agent.player import Program
-    from testbed.agent.steps import Turn
+    from testbed.agent.turn import Turn
 
     Step = dict[str, Any]
     Found = TypeVar("Found")

@@ -21,7 +21,8 @@ import time
 
 from testbed.agent import child, payload
 from testbed.agent.sockets import Stack, StepError, StepTimeout
-from testbed.agent.steps import ROUNDS, STEPS, Held, Killed, Turn
+from testbed.agent.steps import ROUNDS, STEPS
+from testbed.agent.turn import Held, Killed, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,13 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import socket
 import struct
-import time
 
-from testbed.agent import options, payload
-from testbed.agent.diag import SocketTable
+from testbed.agent import host_steps, options, payload
 from testbed.agent.sockets import (
     ANY,
     CONNECTION,
@@ -26,12 +23,12 @@ from testbed.agent.sockets import (
     LISTENER,
     STREAMS,
     OpenSocket,
-    Stack,
     StepError,
     StepTimeout,
     await_ready,
     place,
 )
+from testbed.agent.turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,47 +41,6 @@ if TYPE_CHECKING:
 
 HOW = {"rd": socket.SHUT_RD, "wr": socket.SHUT_WR, "rdwr": socket.SHUT_RDWR}
 LARGEST_DATAGRAM = 65535
-
-
-class Held(Exception):
-    """The program has reached a `hold`."""
-
-
-class Killed(Exception):
-    """The program has reached a `kill`."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class Turn:
-    """One step being done: its sockets and its deadline, and what is to be reported of it."""
-
-    def __init__(self, stack: Stack, timeout_ns: int, path: str, counters: tuple[int, ...]) -> None:
-        self.stack = stack
-        self.path = path
-        self.counters = counters
-        self.deadline_ns = time.monotonic_ns() + timeout_ns
-        self.start_ns = time.time_ns()
-        self.local: str | None = None
-        self.peer: str | None = None
-        self.tally: payload.Tally | None = None
-        self.read = False
-        self.says = ""  # of a step that ended well
-
-    def use(self, on: str | None, *preferred: tuple[str, ...]) -> OpenSocket:
-        """The socket that the step acts on."""
-        return self.about(self.stack.get(on, *preferred))
-
-    def about(self, one: OpenSocket) -> OpenSocket:
-        """Takes down the addresses of the socket that the step acts on."""
-        self.local, self.peer = place(one.local()), place(one.peer)
-        return one
-
-    def begin(self) -> None:
-        """The step begins only now: what it had to wait for has come."""
-        self.start_ns = time.time_ns()
 
 
 def open_socket(program: Program, step: Step, turn: Turn) -> None:
@@ -223,49 +179,6 @@ def sign_segments(program: Program, step: Step, turn: Turn) -> None:
     one.raw.setsockopt(level, number, packed)
 
 
-def sleep(_: Program, step: Step, _turn: Turn) -> None:
-    """Nothing for a while, whatever the time limit."""
-    time.sleep(step["duration_ns"] / 1e9)
-
-
-def mark(program: Program, step: Step, _: Turn) -> None:
-    """Tells all hosts that this point was reached."""
-    program.mark(step["name"], None)
-
-
-def wait(program: Program, step: Step, turn: Turn) -> None:
-    """Waits for a mark of any host, also one that was made before."""
-    program.await_mark(step["name"], turn.deadline_ns)
-
-
-def hold(_: Program, _step: Step, _turn: Turn) -> None:
-    """Leaves everything as it is until `release`."""
-    raise Held
-
-
-def kill(_: Program, step: Step, _turn: Turn) -> None:
-    """The program ends by a signal, once this step is reported."""
-    raise Killed(signal.Signals[step["signal"]])
-
-
-def snapshot(program: Program, step: Step, _: Turn) -> None:
-    """The kernel's table of TCP sockets now."""
-    with SocketTable() as table:
-        time_ns, rows = time.time_ns(), [row._asdict() for row in table.rows()]
-    for row in rows:
-        del row["cookie"]
-    program.tell({"event": "snapshot", "name": step["name"], "time_ns": time_ns, "rows": rows})
-
-
-def log(program: Program, step: Step, turn: Turn) -> None:
-    """A line, with the addresses of a socket as Python prints them."""
-    line = step["line"]
-    if step.get("on") or "{peer}" in line or "{local}" in line:
-        one = turn.use(step.get("on"), (CONNECTION,), (DATAGRAM,), ANY)
-        line = line.replace("{peer}", str(one.peer)).replace("{local}", str(one.local()))
-    program.log(line.replace("{host}", program.host), turn)
-
-
 def open_datagram(program: Program, step: Step, turn: Turn) -> None:
     """A UDP socket, bound to the port of the wildcard address."""
     one = _open(program, turn, "udp", step.get("as"))
@@ -311,41 +224,6 @@ def receive_from(program: Program, step: Step, turn: Turn) -> None:
     _compare(turn.tally)
 
 
-def set_link(program: Program, step: Step, turn: Turn) -> None:
-    """The host's interface goes down, or up; the agent does it, since it must bring it up when this program is gone."""
-    refused = program.switch_link(step["up"], turn)
-    if refused:
-        raise StepError(refused)
-
-
-def vanish(program: Program, _: Step, turn: Turn) -> None:
-    """The interface goes down, then all sockets are destroyed: nothing that they would say leaves the host."""
-    _power_off(program, turn)
-
-
-def reboot(program: Program, step: Step, turn: Turn) -> None:
-    """As `vanish`; a while later the interface is up again, and nobody remembers a connection."""
-    _power_off(program, turn)
-    time.sleep(step["down_ns"] / 1e9)
-    refused = program.switch_link(True, turn)
-    if refused:
-        raise StepError(refused)
-
-
-def _power_off(program: Program, turn: Turn) -> None:
-    refused = program.switch_link(False, turn, destroy=True)
-    if refused:
-        raise StepError(refused)
-    turn.stack.close_all()
-
-
-def inject(program: Program, step: Step, turn: Turn) -> None:
-    """Sends a crafted frame, with the numbers of the live connection."""
-    from testbed.agent import inject as crafted  # what it needs is on no other program's way
-
-    crafted.inject(program, step, turn)
-
-
 STEPS: dict[str, Callable[[Program, Step, Turn], None]] = {
     "socket": open_socket,
     "bind": bind,
@@ -359,20 +237,20 @@ STEPS: dict[str, Callable[[Program, Step, Turn], None]] = {
     "abort": abort,
     "sockopt": set_options,
     "md5": sign_segments,
-    "sleep": sleep,
-    "mark": mark,
-    "wait": wait,
-    "hold": hold,
-    "kill": kill,
-    "snapshot": snapshot,
-    "link": set_link,
-    "vanish": vanish,
-    "reboot": reboot,
-    "log": log,
+    "sleep": host_steps.sleep,
+    "mark": host_steps.mark,
+    "wait": host_steps.wait,
+    "hold": host_steps.hold,
+    "kill": host_steps.kill,
+    "snapshot": host_steps.snapshot,
+    "link": host_steps.set_link,
+    "vanish": host_steps.vanish,
+    "reboot": host_steps.reboot,
+    "log": host_steps.log,
     "udp": open_datagram,
     "sendto": send_to,
     "recvfrom": receive_from,
-    "inject": inject,
+    "inject": host_steps.inject,
 }
 ROUNDS = ("repeat", "parallel")  # played by player.Program itself
 NEEDS = {  # the keys that a step cannot do without

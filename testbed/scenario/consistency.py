@@ -33,8 +33,8 @@ from testbed.scenario.deeds import (
 )
 from testbed.scenario.mistakes import MOST, Complaint, Path, listed, nearest
 from testbed.scenario.model import MOST_KERNELS, RESERVED_HOSTS
-from testbed.scenario.steps import FREE
 from testbed.scenario.units import parse_count_range, parse_size
+from testbed.scenario.values import FREE
 
 MAKES_SOCKET = ("socket", "bind", "listen", "accept", "connect", "udp")
 NEEDS_SOCKET = frozenset({"send", "recv", "shutdown", "close", "abort", "sockopt", "md5"})

@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from testbed.scenario.headers import Flags
 from testbed.scenario.names import HostName
-from testbed.scenario.steps import Flag, Payload, Value, WholeNumber
+from testbed.scenario.steps import Payload
 from testbed.scenario.units import CountRange, Duration, shown
+from testbed.scenario.values import Flag, Value, WholeNumber
 
 RELATIVE = r"^[+-][0-9]{1,10}$"
 MUST: Final = "must be there"

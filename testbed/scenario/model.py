@@ -15,8 +15,9 @@ from testbed.scenario.counters import COUNTER
 from testbed.scenario.faults import Fault, PacketClass
 from testbed.scenario.names import Direction, HostName
 from testbed.scenario.requires import Requires, merge, places
-from testbed.scenario.steps import AnyStep, Flag, Name, Payload, Value, WholeNumber
+from testbed.scenario.steps import AnyStep, Payload
 from testbed.scenario.units import CountRange, Duration, DurationRange, Kernels
+from testbed.scenario.values import Flag, Name, Value, WholeNumber
 from testbed.scenario.wire import Impairment, Wire
 from testbed.tcp.connection import HandshakeOutcome, Role, TeardownKind
 from testbed.tcp.states import State

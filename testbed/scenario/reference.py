@@ -33,11 +33,6 @@ from testbed.scenario.requires import SYSCTL
 from testbed.scenario.schema import scenario_schema
 from testbed.scenario.steps import (
     BARE,
-    ERROR_NAME,
-    HEX,
-    NAME,
-    PEER,
-    SOCKET_NAME,
     STEPS,
     Crafted,
     CraftedOptions,
@@ -45,6 +40,7 @@ from testbed.scenario.steps import (
     Step,
 )
 from testbed.scenario.units import BITS, BYTES, KIND_OF, NANOSECONDS, format_duration, format_rate
+from testbed.scenario.values import ERROR_NAME, HEX, NAME, PEER, SOCKET_NAME
 from testbed.scenario.wire import CHANCES, Course, Directed, Moment
 from testbed.tcp.connection import HandshakeOutcome, Role, TeardownKind
 from testbed.tcp.states import State

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from testbed.scenario.steps import Value
 from testbed.scenario.units import KernelRange, Kernels
+from testbed.scenario.values import Value
 
 V = TypeVar("V", bound=BaseModel)
 SYSCTL = r"^net\.[a-z0-9_.-]+$"

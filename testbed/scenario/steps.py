@@ -8,85 +8,24 @@ tcp(7) and udp(7).
 
 from __future__ import annotations
 
-import errno as errno_names
-import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     SerializerFunctionWrapHandler,
-    Strict,
     Tag,
-    WithJsonSchema,
     model_serializer,
     model_validator,
 )
 
 from testbed.scenario.headers import Endpoint, Flags, LiveNumber
 from testbed.scenario.names import HostName
-from testbed.scenario.units import Duration, Size, shown
+from testbed.scenario.units import Duration, Size
+from testbed.scenario.values import HEX, ErrnoName, Flag, Name, Peer, Port, SocketName, Value, WholeNumber
 
-SOCKET_NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-HEX = r"^([0-9A-Fa-f]{2}\s*)*$"
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-FREE = "free"
-ERRORS = frozenset(errno_names.errorcode.values()) | {"EOF"}
 # Steps that need no value.
 BARE = frozenset({"socket", "listen", "accept", "close", "abort", "hold", "kill", "vanish", "reboot"})
-
-
-def _port(value: object) -> object:
-    if value == FREE:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{shown(value)} is not a port; write a number from 1 to 65535, or free")
-    if not 1 <= value <= 65535:
-        raise ValueError(f"port {shown(value)} is not between 1 and 65535")
-    return value
-
-
-def _peer(value: object) -> object:
-    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    if not colon or not re.fullmatch(r"[a-z][a-z0-9-]*", host):
-        raise ValueError(f"{shown(value)} is not a peer; write host:port, such as server:7456")
-    _port(int(port) if re.fullmatch(r"[0-9]{1,19}", port) else port)
-    return value
-
-
-def _errno(value: object) -> object:
-    if not isinstance(value, str) or value not in ERRORS:
-        raise ValueError(f"{shown(value)} is not an error's name; write such as ECONNREFUSED, ETIMEDOUT or EPIPE")
-    return value
-
-
-_PORT_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"const": FREE}]}
-Port = Annotated[int | Literal["free"], BeforeValidator(_port), WithJsonSchema(_PORT_SCHEMA)]
-PEER = r"^[a-z][a-z0-9-]*:([0-9]+|free)$"
-ERROR_NAME = "^E[A-Z0-9]+$"
-Peer = Annotated[
-    str,
-    BeforeValidator(_peer),
-    WithJsonSchema({"type": "string", "pattern": PEER, "examples": ["server:7456"]}),
-]
-ErrnoName = Annotated[
-    str,
-    BeforeValidator(_errno),
-    WithJsonSchema({"type": "string", "pattern": ERROR_NAME, "examples": ["ECONNREFUSED"]}),
-]
-WholeNumber = Annotated[int, Strict()]  # pydantic would take "3" and 3.0 too
-Flag = Annotated[bool, Strict()]  # pydantic would take "on", "yes" and 1 too
-SocketName = Annotated[str, Field(pattern=SOCKET_NAME)]
-Name = Annotated[str, Field(pattern=NAME)]
-
-
-class Value(BaseModel):
-    """A frozen value of a scenario: unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Step(Value):

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, create_model
 from testbed.agent import impairments
 from testbed.agent.impairments import BY_NAME, KEYS, LOSS_MODELS, Key
 from testbed.scenario.names import Direction, HostName, PortName
-from testbed.scenario.steps import Flag, Value, WholeNumber
 from testbed.scenario.units import Duration, Percent, Rate
+from testbed.scenario.values import Flag, Value, WholeNumber
 
 MOST_COUNT = 1_000_000
 MOST_MOMENTS = 1000

@@ -19,8 +19,9 @@ from testbed.scenario.headers import FLAGS
 from testbed.scenario.mistakes import MOST, Complaint, Path, listed, nearest
 from testbed.scenario.model import FAULT_INDEX, SETTING
 from testbed.scenario.names import DIRECTION, HOST_NAME, PORT
-from testbed.scenario.steps import ERRORS, HEX, NAME, SOCKET_NAME, STEPS, step_name
+from testbed.scenario.steps import STEPS, step_name
 from testbed.scenario.units import shown
+from testbed.scenario.values import ERRORS, HEX, NAME, SOCKET_NAME
 from testbed.scenario.wire import Directed
 
 MOST_ERRORS = 10 * MOST

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 COMMAND = (sys.executable, "-m", "testbed")
+WIDE = {"COLUMNS": "300"}  # so that no path, however deep the test's folder, is cut in two at the end of a line
 SEEDS = (
     "bind-only",
     "connection-table",
@@ -55,7 +56,7 @@ def testbed_within(patience_s: float, *words: str | Path, **environment: str) ->
     return subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **WIDE, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -74,7 +75,7 @@ def running(*words: str | Path, **environment: str) -> Iterator[subprocess.Popen
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **WIDE, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

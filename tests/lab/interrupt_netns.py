@@ -28,6 +28,7 @@ INTERRUPTED = 130
 LAST_WORDS = "taking the lab down"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 ENGINES = ("tb", "veth", "br-")  # interfaces that come and go with other people's containers
+OTHERS = "tbcap-"  # namespaces of the capture's tests, which may run beside this one
 VANISHING_S = 5.0  # far more than the kernel needs for killing a pid namespace; a busy machine shall not fail the test
 
 
@@ -101,7 +102,8 @@ def traces() -> set[str]:
     """What a lab could leave besides processes: interfaces and named namespaces of the machine, files in /tmp."""
     names = (path.name for path in Path("/sys/class/net").iterdir())
     links = {f"interface {name}" for name in names if not name.startswith(ENGINES)}
-    named = {f"namespace {path.name}" for path in Path("/run/netns").glob("*")}
+    spaces = (path.name for path in Path("/run/netns").glob("*"))
+    named = {f"namespace {name}" for name in spaces if not name.startswith(OTHERS)}
     return links | named | {f"file {path}" for path in Path("/tmp").glob("testbed-agent-*")}
 
 

@@ -124,7 +124,7 @@ def test_killed_container(engine: docker_module.DockerClient, image: str, tmp_pa
         hosts["client"].kill()
         printed, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, printed + said
-    assert "the container of client ended with exit status 137 (SIGKILL)" in printed
+    assert "the container of client ended with exit status 137 (SIGKILL)" in printed, printed
     folder = tmp_path / "out" / "latest" / "sleepy"
     result = json.loads((folder / "result.json").read_text())
     assert result["verdict"] == "unknown"

@@ -22,6 +22,7 @@ SCENARIOS = (
     *("hs-simultaneous-open", "hs-ack-lost-data", "hs-refused", "rb-rst-exact"),
 )
 UNTRACED = frozenset({"SYN_RECV", "TIME_WAIT"})  # of sockets that are none yet, or none any more
+PLAYS = 5
 EARLY_NS = 5_000_000  # a child begins when its handshake completes; its request was seen before
 
 
@@ -67,11 +68,10 @@ def long_states(traced: Sequence[Traced], longest_ns: int) -> list[str]:
     return [one.after for one, then in lasted if then.time_ns - one.time_ns > longest_ns and one.after != "CLOSE"]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_samples_agree_with_the_tracepoint(name: str, tracer: Tracer, tmp_path: Path) -> None:
-    """Every state that was sampled was traced, in that order; every traced one that lasted long enough was sampled."""
+def compare(name: str, tracer: Tracer, out: Path) -> int:
+    """Play a scenario and hold its samples against the traced changes; how many states were compared."""
     tracer.take()
-    judgement = play_file(find_scenario(name), tmp_path).judgement
+    judgement = play_file(find_scenario(name), out).judgement
     traced = tracer.take()
     assert judgement.verdict is not Outcome.FAILED, tell(judgement)
     gap_ns = max(one.longest_gap_ns for one in judgement.evidence.all(Sampling))
@@ -84,4 +84,13 @@ def test_samples_agree_with_the_tracepoint(name: str, tracer: Tracer, tmp_path: 
         must = long_states(mine, gap_ns + EARLY_NS)
         assert find_in_order(must, sampled)[0] == len(must), (label, sampled, mine)
         compared += len(told)
-    assert compared
+    return compared
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_samples_agree_with_the_tracepoint(name: str, tracer: Tracer, tmp_path: Path) -> None:
+    """Every state that was sampled was traced, in that order; every traced one that lasted long enough was sampled.
+
+    On a busy machine a connection of a few milliseconds may end between two samples: then it is played again.
+    """
+    assert any(compare(name, tracer, tmp_path / str(number)) for number in range(PLAYS))

@@ -32,7 +32,7 @@ SCENARIO = {
             "steps": [
                 {"connect": "server:7456"},
                 {"send": "before"},
-                {"sleep": "2s"},
+                {"sleep": "4s"},
                 {"send": "after"},
                 {"sleep": "200ms"},
                 "close",
