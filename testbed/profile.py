@@ -35,6 +35,9 @@ PROFILE = (
     Pin("net.ipv4.tcp_ecn", "2"),
     Pin("net.ipv4.tcp_fastopen", "1"),
     Pin("net.ipv4.tcp_syncookies", "1"),
+    # The kernel's own follow from the machine's memory.
+    Pin("net.ipv4.tcp_max_syn_backlog", "2048"),
+    Pin("net.ipv4.tcp_max_tw_buckets", "131072"),
     Pin("net.ipv4.tcp_no_metrics_save", "1", since=(4, 20)),
     Pin("net.ipv4.tcp_rmem", "4096 131072 6291456"),
     Pin("net.ipv4.tcp_wmem", "4096 16384 4194304"),

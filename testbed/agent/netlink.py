@@ -15,7 +15,7 @@ ATTRIBUTE = struct.Struct("=HH")  # length, type
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x001, 0x004, 0x300
 NLM_F_REPLACE, NLM_F_CREATE = 0x100, 0x400
-READ = 1 << 18
+READ = 1 << 14  # the kernel makes its messages no longer than what is asked to be read
 
 
 class Netlink:
@@ -24,6 +24,7 @@ class Netlink:
     def __init__(self, family: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
         self._sequence = 0
+        self._buffer = bytearray(READ)
 
     def __enter__(self) -> Netlink:
         return self
@@ -55,7 +56,7 @@ class Netlink:
         self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
 
     def _receive(self) -> list[tuple[int, bytes]]:
-        data = self._socket.recv(READ)
+        data = bytes(memoryview(self._buffer)[: self._socket.recv_into(self._buffer)])
         messages, offset = [], 0
         while offset + HEADER.size <= len(data):
             length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)

@@ -98,7 +98,7 @@ def look(evidence: Evidence) -> View:
     by_number = {packet.number: packet for packet in packets}
     traffic = measure(plan, fates.asking, fates.trips, by_number)
     shortcomings = find_shortcomings(evidence, plan, fates.asking, traffic, wire)
-    expect, places = expect_on(evidence.scenario.expect, _kernel(evidence))
+    expect, places = expect_on(evidence.scenario.expect, kernel_of(evidence))
     return View(
         evidence,
         plan,
@@ -122,7 +122,7 @@ def look(evidence: Evidence) -> View:
     )
 
 
-def _kernel(evidence: Evidence) -> tuple[int, int]:
+def kernel_of(evidence: Evidence) -> tuple[int, int]:
     """The Linux version of the hosts; where they differ, the lowest."""
     return min((kernel_version(facts.kernel) for facts in evidence.all(HostFacts)), default=(0, 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
+RETRIES = ("--retries", "2")  # a busy machine's wire is late now and then: unknown, and played again
 COMMAND = (sys.executable, "-m", "testbed")
 WIDE = {"COLUMNS": "300"}  # so that no path, however deep the test's folder, is cut in two at the end of a line
 SEEDS = (
@@ -67,6 +69,14 @@ def testbed_within(patience_s: float, *words: str | Path, **environment: str) ->
 
 testbed.__test__ = False  # type: ignore[attr-defined]  # the name starts with test; it is none
 testbed_within.__test__ = False  # type: ignore[attr-defined]
+
+
+def last_try(out: Path, name: str) -> Path:
+    """The run folder of a scenario's last try; whatever was tried before it was unknown, and not failed."""
+    tries = [out / name, *sorted(out.glob(f"{name}-retry-[0-9]"))]
+    verdicts = [json.loads((folder / "result.json").read_text())["verdict"] for folder in tries]
+    assert set(verdicts[:-1]) <= {"unknown"}, verdicts
+    return tries[-1]
 
 
 @contextmanager

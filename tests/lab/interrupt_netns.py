@@ -28,7 +28,7 @@ INTERRUPTED = 130
 LAST_WORDS = "taking the lab down"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 ENGINES = ("tb", "veth", "br-")  # interfaces that come and go with other people's containers
-OTHERS = "tbcap-"  # namespaces of the capture's tests, which may run beside this one
+OTHERS = "tb"  # named namespaces are of other tests, which may run beside this one: a lab's have no names
 VANISHING_S = 5.0  # far more than the kernel needs for killing a pid namespace; a busy machine shall not fail the test
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import testbed, testbed_within
+from command_driver import RETRIES, last_try, testbed, testbed_within
 from wire_pair import CLIENT, CLIENT6, MS, SERVER, SERVER6, Pair, inside, left, run
 
 from testbed.agent import hush, link
@@ -59,7 +59,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         request.getfixturevalue("image")
     out = tmp_path_factory.mktemp("crafted")
     words = ("run", "--tag", "crafted", "--backend", backend, "--family", family, "--jobs", "2", "--out", out)
-    ended = testbed_within(300.0, *words)
+    ended = testbed_within(300.0, *words, *RETRIES)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return out / "latest"
 
@@ -97,7 +97,7 @@ def told(packets: list[Packet], first: Packet) -> list[str]:
 @pytest.mark.parametrize("name", STORIES)
 def test_what_linux_answers(runs: Path, name: str) -> None:
     """From the crafted packet on, and until it can be anything else than the answer to it."""
-    story = Story(runs / name)
+    story = Story(last_try(runs, name))
     crafted = story.crafted()
     end_ns = crafted[-1].time_ns + SOON_NS
     seen = [packet for packet in story.since(crafted[0]) if packet.time_ns < end_ns]
@@ -106,7 +106,7 @@ def test_what_linux_answers(runs: Path, name: str) -> None:
 
 def test_flags_that_make_no_sense(runs: Path) -> None:
     """Dropped at the open port, RST at the closed one; then an honest client is served."""
-    story = Story(runs / "rb-bad-flags")
+    story = Story(last_try(runs, "rb-bad-flags"))
     crafted = story.crafted()
     seen = [told(story.since(packet), packet) for packet in crafted]
     assert seen == [
@@ -120,7 +120,7 @@ def test_numbers_are_relative_to_the_live_connection(runs: Path) -> None:
     """What is crafted has the numbers asked for, and what answers it the numbers of the RFC."""
 
     def exchange(name: str) -> tuple[Packet, Packet]:
-        story = Story(runs / name)
+        story = Story(last_try(runs, name))
         crafted = story.crafted()[0]
         return crafted, next(packet for packet in story.since(crafted) if packet.source != crafted.source)
 
@@ -140,14 +140,14 @@ def test_numbers_are_relative_to_the_live_connection(runs: Path) -> None:
     assert (reset.sequence, reset.acknowledgement) == (0, 1001)
     answer, reset = exchange("hs-old-dup-synack")
     assert (reset.sequence, reset.flags) == (answer.acknowledgement, Flags.RST)
-    scan = Story(runs / "hs-half-open-scan").crafted()
+    scan = Story(last_try(runs, "hs-half-open-scan")).crafted()
     assert [packet.sequence for packet in scan] == [1000, 1001]
 
 
 def test_the_step_names_what_the_wire_carried(runs: Path) -> None:
     """Every crafted packet is on the wire byte for byte, once, with the MAC of the host that really sent it."""
     for name in CRAFTED:
-        story = Story(runs / name)
+        story = Story(last_try(runs, name))
         macs = {facts.host: facts.mac for facts in story.evidence.all(HostFacts)}
         crafted = [story.frames[packet.number - 1] for packet in story.crafted()]
         assert sorted(map(digest, crafted)) == sorted(story.named), name
@@ -158,7 +158,7 @@ def test_the_step_names_what_the_wire_carried(runs: Path) -> None:
 def test_tshark_finds_every_checksum_right(runs: Path) -> None:
     """Of IPv4 and of TCP, of every packet on the wire."""
     for name in CRAFTED:
-        command = ["tshark", "-n", "-r", str(runs / name / "captures" / "wire.pcapng"), "-Y", "tcp"]
+        command = ["tshark", "-n", "-r", str(last_try(runs, name) / "captures" / "wire.pcapng"), "-Y", "tcp"]
         command += ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
         command += ["-T", "fields", "-e", "tcp.checksum.status", "-e", "ip.checksum.status"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

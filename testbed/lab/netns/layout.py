@@ -30,6 +30,11 @@ MTU = 1500
 INDEX, FIRST_PORT_INDEX = 2, 100
 _QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 
+# A look at all sockets walks the whole table. The machine's own has a bucket for each 100 KiB of memory.
+SOCKET_TABLE = "net.ipv4.tcp_child_ehash_entries"
+SOCKET_TABLE_BUCKETS = 8192
+OWN_SOCKET_TABLES = (6, 1)  # the first kernel where a network namespace can have one
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
@@ -55,7 +60,7 @@ def lay_out(shape: LabShape, kernel: Version) -> Layout:
     """What must be done for a lab, hosts first, then the switch. Raises LabError for a sysctl that is no host's own."""
     subnet = ipaddress.IPv4Network((int(RANGE.network_address), prefix_length(len(shape.hosts))))
     hosts = {host.name: _host(shape, host, index, subnet, kernel) for index, host in enumerate(shape.hosts)}
-    return Layout(_switch(len(shape.hosts)), hosts)
+    return Layout(_switch(len(shape.hosts), kernel), hosts)
 
 
 def _host(shape: LabShape, host: LabHost, index: int, subnet: ipaddress.IPv4Network, kernel: Version) -> Namespace:
@@ -85,10 +90,12 @@ def _host_batch(family: str, index: int, subnet: ipaddress.IPv4Network) -> list[
     return [*lines, f"link set dev {INTERFACE} up"]
 
 
-def _switch(hosts: int) -> Namespace:
+def _switch(hosts: int, kernel: Version) -> Namespace:
+    """The bridge. Hosts' namespaces are made from this one, and so have socket tables of the size that it tells."""
     made = f"link add name {BRIDGE} mtu {MTU} type bridge ageing_time 0 stp_state 0 mcast_snooping 0"
     ports = [f"link set dev port{index} master {BRIDGE} up" for index in range(hosts)]
-    return Namespace(dict(_QUIET), (made, *ports, f"link set dev {BRIDGE} up"))
+    tables = {SOCKET_TABLE: str(SOCKET_TABLE_BUCKETS)} if kernel >= OWN_SOCKET_TABLES else {}
+    return Namespace({**_QUIET, **tables}, (made, *ports, f"link set dev {BRIDGE} up"))
 
 
 def mac(ipv4: str) -> str:

@@ -73,6 +73,7 @@ def bring_up(switch: Message, hosts: Mapping[str, Message], meanwhile: Callable[
     set_sysctls("the switch", switch["sysctls"])
     made, commands = {}, []
     for name, host in hosts.items():
+        kernel.set_namespace(SWITCH_DESCRIPTOR)  # a new namespace takes the size of its tables from where it is made
         attempt("namespaces", lambda: kernel.unshare(kernel.CLONE_NEWNET))
         made[name] = _namespace()
         set_sysctls(name, host["sysctls"])
