@@ -21,10 +21,9 @@ from testbed.verdict.asked import Asking, addresses
 from testbed.verdict.flipped import find_flipped
 from testbed.verdict.merge import BEHIND
 from testbed.verdict.odds import delay_bounds
-from testbed.verdict.value import Change, FaultHit, Trip
+from testbed.verdict.value import NEVER_CAPTURED, Change, FaultHit, Trip
 from testbed.verdict.ways import Copies, Key, Stage, Way, deliver, gather
 
-NEVER = "never captured"
 FULL = "queue full"
 EITHER = "chance or a full queue"
 CHANGES = {"delay": Change.DELAYED, "rewrite": Change.REWRITTEN, "corrupt": Change.CORRUPTED}
@@ -148,7 +147,7 @@ def _fate(way: Way, run: _Run) -> tuple[str, str, int | None]:
         return "delivered", "", arrived.time_ns
     if way.destination not in run.names:
         return "delivered", "", None  # nobody looked at the receiver: nothing speaks against it
-    return "lost", NEVER, None
+    return "lost", NEVER_CAPTURED, None
 
 
 def _replaced(entry: FaultFired) -> bool:
@@ -158,7 +157,7 @@ def _replaced(entry: FaultFired) -> bool:
 
 def _cause(way: Way, run: _Run) -> str:
     if Stage.ARRIVED not in way.seen and way.destination in run.names:
-        return NEVER  # it never came as far as the link
+        return NEVER_CAPTURED  # it never came as far as the link
     packet = way.last
     asked = run.asking.of_packet(
         way.source, way.destination, packet.time_ns, (packet.source_port, packet.destination_port)
@@ -166,11 +165,11 @@ def _cause(way: Way, run: _Run) -> str:
     if asked.blackhole:
         return "blackhole"
     if way.last.time_ns + delay_bounds(asked)[1] > run.end_ns:
-        return NEVER  # still under way when the captures ended
+        return NEVER_CAPTURED  # still under way when the captures ended
     full = way.destination in run.full and (asked.rate_bit or asked.limit_packets != LIMIT)
     if may_lose(asked):
         return EITHER if full else "chance"
-    return FULL if full else NEVER
+    return FULL if full else NEVER_CAPTURED
 
 
 def may_lose(asked: Impairment) -> bool:

@@ -26,6 +26,9 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+NEVER_CAPTURED = "never captured"  # the cause of a loss that nothing explains
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One expectation held against the evidence."""

@@ -36,18 +36,17 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How the run of the catalogue ended: exit code, what was said, results by scenario, and the run folders."""
+    """The run of the catalogue: what it said, results by scenario, why others were not run, and the run folders."""
 
-    code: int
     said: str
     results: dict[str, dict[str, Any]]
+    not_run: dict[str, str]
     folder: Path
 
     def result(self, name: str) -> dict[str, Any]:
         """The result of a scenario; the test is skipped where this kernel cannot have it."""
-        found = re.search(rf"^ *{re.escape(name)}\b.*not applicable: (.*)$", self.said, re.MULTILINE)
-        if name not in self.results and found:
-            pytest.skip(f"not applicable: {found[1]}")
+        if name in self.not_run:
+            pytest.skip(self.not_run[name])
         assert name in self.results, self.said
         return self.results[name]
 
@@ -61,8 +60,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         pytest.skip(str(error))
     out = tmp_path_factory.mktemp("catalogue")
     ended = testbed_within(PATIENCE_S, "run", "--all", "--backend", "netns", "--out", out, "--json", *RETRIES)
-    results = {one["scenario"]: one for one in json.loads(ended.stdout)["results"]}
-    return Played(ended.returncode, ended.stderr, results, out / "latest")
+    suite = json.loads(ended.stdout)
+    results = {one["scenario"]: one for one in suite["results"]}
+    not_run = {one["scenario"]: one["not_run"] for one in suite["cases"] if one["not_run"]}
+    return Played(ended.stderr, results, not_run, out / "latest")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -379,3 +379,15 @@ def test_chance_has_its_due() -> None:
     assert too_few(20, 100, odds)
     assert not too_many(60, 100, odds)
     assert too_many(80, 100, odds)
+
+
+@pytest.mark.parametrize(
+    ("expected", "verdict"),
+    [("1..", Outcome.UNKNOWN), ("0..3", Outcome.PASSED), ("..2", Outcome.UNKNOWN), ("4..", Outcome.FAILED)],
+)
+def test_losses_that_nothing_explains_matter_only_near_the_bounds(expected: str, verdict: Outcome) -> None:
+    """Of three packets that were never captured any number may be lost: unknown, unless it is the same for all."""
+    story = Story({"wire": {"delay": "10ms"}, "expect": {"lost": {"client->server": expected}}})
+    for number in range(20):
+        story.tcp(number, "client", "P.", 1 + 4 * number, 1, b"abcd", lost=number in (7, 8, 9))
+    assert find(story.judge(), "lost.client->server").verdict is verdict

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from .catalogue import wire_only
+
 PYTHON = "/opt/testbed/bin/python"
 OUT = "/out"
 PYTEST = (PYTHON, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
@@ -56,6 +58,13 @@ ROWS = (
     suite("stands", "tests/lab/test_wire_stands.py", "-k", "netem", limit_s=300),
     Row("netns", run("hola", "--backend", "netns"), 120, shows="all .* checks passed"),
     suite("contract", "tests/lab/test_wire_contract.py", "-k", "netem", limit_s=900),
+    Row(
+        "catalogue",
+        run(*wire_only(), "--backend", "netns", "--engine", "netem", "--retries", "2"),
+        900,
+        shows=r"\d+ passed",
+        never=r"\d+ (failed|unknown)",
+    ),
     Row(
         "compose",
         run("hola", "--set", "wire.delay=20ms", "--backend", "compose", "--engine", "netem"),
