@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ Out = Annotated[Path, typer.Option(help="Where run folders go.")]
 Jobs = Annotated[
     int | None, typer.Option(min=1, max=64, help="So many scenarios at a time; else as cores and memory allow.")
 ]
+Engines = Annotated[str, typer.Option(metavar="A,B,...", help="Docker contexts or addresses of several engines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -68,7 +70,14 @@ def run(
     scenarios: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO...", help="Names, or paths.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every scenario.")] = False,
     tag: Annotated[str | None, typer.Option(help="Every scenario with this tag.")] = None,
-    backend: Annotated[str, typer.Option(help="auto (compose where an engine answers), compose or netns.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="auto (compose where an engine answers), compose, netns or swarm.")
+    ] = "auto",
+    place: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST=ENGINE", help="On a swarm: a host's Docker context or address; or a lab file."),
+    ] = None,
+    engines: Engines = "",
     engine: Annotated[str, typer.Option(help="What impairs the wire: auto, netem or portable.")] = "auto",
     out: Out = Path("results"),
     jobs: Jobs = None,
@@ -92,12 +101,17 @@ def run(
     github: Annotated[
         bool | None, typer.Option("--github/--no-github", help="Annotations and step summary; else as GITHUB_ACTIONS.")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Show what happens while it happens.")] = False,
+    wireshark: Annotated[bool, typer.Option("--wireshark", help="Show the packets in Wireshark as they come.")] = False,
+    pcap: Annotated[str, typer.Option(metavar="FILE", help="Write the packets as they come; - is stdout.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run scenarios and judge them."""
     with reported():
+        from testbed.live.choose import Wanted, onlooker_of
         from testbed.session import Options
         from testbed.suites.choose import choose_turns
+        from testbed.suites.engines import parse_engines
         from testbed.suites.outlets import Outlets
         from testbed.suites.play import Wish, play
         from testbed.suites.shard import parse_shard
@@ -105,14 +119,19 @@ def run(
 
         _check_choice("--engine", engine, ("auto", "netem", "portable"))
         _check_choice("--family", family, (None, "ipv4", "ipv6"))
+        spread_over = parse_engines(engines) if engines else ()
+        if spread_over and (place or backend not in ("auto", "compose")):
+            raise UsageError("--engines spreads whole runs (backend compose); --place spreads the hosts of one")
+        backend = "compose" if spread_over else "swarm" if place and backend == "auto" else backend
         options = Options(backend, engine, out, seed, family, timeout, keep, fresh, _settings(settings or []))
+        options = replace(options, place=tuple(place or ()))
         part = parse_shard(shard) if shard else None
         turns = choose_turns(scenarios or [], everything, tag, repeat, part)
         outlets = Outlets(junit, tap, summary, artifacts, artifacts_mib, github)
         swept = spread(turns, options)
-        code = play(
-            swept.turns, swept.options, Wish(jobs, retries, fail_fast, shard, as_json, outlets), on_suite=swept.tell
-        )
+        wish = Wish(jobs, retries, fail_fast, shard, as_json, spread_over, outlets)
+        with onlooker_of(Wanted(live, wireshark, pcap, as_json), len(swept.turns)) as onlooker:
+            code = play(swept.turns, replace(swept.options, onlooker=onlooker), wish, on_suite=swept.tell)
     raise typer.Exit(code)
 
 
@@ -135,10 +154,7 @@ def rerun(
 def _check_choice(option: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
         words = ", ".join(filter(None, allowed))
-        raise UsageError(
-            f"{option} {value} is not one of: {words}",
-            remedy="netem is not built into this version yet" if value == "netem" else "",
-        )
+        raise UsageError(f"{option} {value} is not one of: {words}")
 
 
 def _settings(texts: list[str]) -> tuple[tuple[str, str], ...]:
@@ -258,14 +274,21 @@ def _print_judgement(judgement: Judgement, folder: Path, as_json: bool) -> None:
 
 
 @app.command()
-def report(folder: RunFolder) -> None:
+def report(
+    folder: RunFolder,
+    text: Annotated[bool, typer.Option("--text", help="Print ladder, checks and verdict; write nothing.")] = False,
+) -> None:
     """Make a run's report, trace and ladder again."""
     with reported():
         from testbed.files import save_outputs
         from testbed.outputs import drawings
         from testbed.session import check_folder
 
-        save_outputs(folder, drawings(check_folder(folder)))
+        judgement = check_folder(folder)
+        if text:
+            _print_judgement(judgement, folder, as_json=False)
+            return
+        save_outputs(folder, drawings(judgement))
         typer.echo(f"{folder / 'report.html'}")
 
 
@@ -280,11 +303,16 @@ def images() -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine can do, and for what is missing what to do."""
+def doctor(engines: Engines = "", as_json: AsJson = False) -> None:
+    """Say what this machine can do, or several engines together, and for what is missing what to do."""
     from testbed.lab.doctor import examine
 
-    findings = examine()
+    with reported():
+        if engines:
+            from testbed.lab.swarm.doctor import examine_engines
+            from testbed.suites.engines import parse_engines
+
+        findings = examine_engines(parse_engines(engines)) if engines else examine()
     if as_json:
         typer.echo(json.dumps([finding.plain() for finding in findings], indent=1))
     else:
@@ -296,9 +324,15 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def clean() -> None:
+def clean(engines: Engines = "") -> None:
     """Remove what killed runs left: containers and networks whose owner has ended, and nothing else."""
     with reported():
+        if engines:
+            from testbed.lab.swarm.removal import clean_engines
+            from testbed.suites.engines import parse_engines
+
+            clean_engines(parse_engines(engines), typer.echo)
+            return
         from testbed.lab.compose import remove_dead_labs
         from testbed.lab.engine import connect, is_absent
 

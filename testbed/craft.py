@@ -1,6 +1,7 @@
 """Crafted packets: scapy builds each frame from a scenario's description, as far as it is known before the play.
 
-The only room outside the tests where scapy is at home; it is imported when a scenario injects, being slow to load.
+One of the two rooms outside the tests where scapy is at home (the other takes frames apart for the report); it is
+imported when a scenario injects, being slow to load.
 A frame is whole: Ethernet, IP and TCP header with options, lengths and checksums. What only the wire tells, ports and
 numbers of a live connection, goes along by name (`fill`), and the agent puts it in (`testbed.agent.inject`). The MAC is
 always that of the host that sends, whatever address it speaks in the name of: so a capture shows who it was.

@@ -223,6 +223,25 @@ class CaptureCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockFacts:
+    """The clock of a host on another machine, against ours; without any, all hosts have one clock.
+
+    The times of all other records, and of the captures, have been put on our clock: on a straight line from `before_ns`
+    at `from_ns` to `after_ns` at `until_ns`, that much was taken off what the host told (testbed/clocks.py).
+    """
+
+    host: str
+    engine: str
+    before_ns: int  # so far ahead of ours, before the play
+    from_ns: int
+    after_ns: int
+    until_ns: int
+    error_ns: int  # so far off may that be, by the control channel alone
+    sure_ns: int  # and so far, by the packets too
+    between: Mapping[str, int] = field(default_factory=dict)  # and the time under way to or from another host
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something the testbed could not do or see; it makes the verdict unknown."""
 
@@ -252,6 +271,7 @@ Record = (
     | WireChanged
     | LinkCount
     | CaptureCount
+    | ClockFacts
     | Problem
     | Timing
 )
@@ -271,6 +291,7 @@ RECORDS: dict[str, type[Record]] = {
     "wire": WireChanged,
     "link": LinkCount,
     "capture": CaptureCount,
+    "clock": ClockFacts,
     "problem": Problem,
     "timing": Timing,
 }

@@ -17,22 +17,31 @@ from testbed.scenario.counters import full_name
 from testbed.scenario.requires import ABILITIES, Requires, unmet
 
 
-def check_kernel(plan: Plan, backend: str) -> None:
+def check_kernel(plan: Plan, backend: str, place: tuple[str, ...] = (), engine: str = "") -> None:
     """Hold what the scenario requires against the kernel that the hosts will have. Raises NotApplicable."""
     requires, here = plan.scenario.requires, platform.release()
     if requires == Requires():
         return
-    release = here if backend == "netns" else _engines_kernel()
+    release = here if backend == "netns" else _swarms_kernel(place) if backend == "swarm" else _engines_kernel(engine)
     # Of another machine's kernel only the version is known: a sysctl that it lacks is told when the lab cannot be made.
     lacking = list(unmet(requires, release, kernel_version(release), lambda name: release != here or _is_there(name)))
     if lacking:
         raise NotApplicable(plan.name, "; ".join(lacking))
 
 
-def _engines_kernel() -> str:
+def _engines_kernel(engine: str) -> str:
     from testbed.lab.engine import connect
+    from testbed.lab.swarm.nodes import open_engine
 
-    return str(connect().version().get("KernelVersion", ""))
+    return str((open_engine(engine) if engine else connect()).version().get("KernelVersion", ""))
+
+
+def _swarms_kernel(place: tuple[str, ...]) -> str:
+    """Where the engines' kernels differ, the oldest."""
+    from testbed.lab.swarm.nodes import find_nodes
+    from testbed.lab.swarm.placement import read_placement
+
+    return min((node.kernel for node in find_nodes(read_placement(place).engines).values()), key=kernel_version)
 
 
 def _is_there(sysctl: str) -> bool:

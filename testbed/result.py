@@ -13,6 +13,7 @@ from typing import Any
 from testbed.agent.impairments import Impairment, to_message
 from testbed.evidence import (
     CaptureCount,
+    ClockFacts,
     Counters,
     Evidence,
     HostFacts,
@@ -80,6 +81,7 @@ def _result(judgement: Judgement) -> Json:
             for hit in judgement.faults
         ],
         "captures": _captures(evidence),
+        **_clocks(evidence),
         "timing_ms": _timing(evidence),
     }
 
@@ -259,6 +261,8 @@ def _had(share: Share) -> Json:
     had: Json = {}
     if share.delays_ns:
         had["delay_ms"] = {name: _ms(share.quantile_ns(part)) for name, part in QUANTILES.items()}
+        if share.unsure_ns:
+            had["delay_unsure_ms"] = _ms(share.unsure_ns)
     if share.loss_percent is not None:
         had["loss_percent"] = round(share.loss_percent, 3)
     if (bounds := interval(share.lost_by_chance, share.chances)) is not None:
@@ -289,6 +293,22 @@ def _captures(evidence: Evidence) -> list[Json]:
         }
         for name in names
     ]
+
+
+def _clocks(evidence: Evidence) -> Json:
+    """Where hosts are on engines of their own: which, how far its clock was ahead of ours, and how sure that is."""
+    clocks = evidence.all(ClockFacts)
+    told = [
+        {
+            "host": clock.host,
+            "engine": clock.engine,
+            "ahead_ms": [_ms(clock.before_ns), _ms(clock.after_ns)],
+            "unsure_ms": _ms(clock.sure_ns),
+            "unsure_to_ms": {peer: _ms(unsure) for peer, unsure in clock.between.items()},
+        }
+        for clock in clocks
+    ]
+    return {"clocks": told} if told else {}
 
 
 def _timing(evidence: Evidence) -> Json:

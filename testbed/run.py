@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import base64
 import itertools
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testbed import evidence as e
+from testbed.apart import Apart
+from testbed.capture_file import read_records
 from testbed.errors import BlindError, LabError
 from testbed.injecting import ask_silence, judge_silence, set_up, steps_for
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
+from testbed.lab.contract import places_of
+from testbed.live.onlooker import Onlooker, watched
 from testbed.needs import check_hosts, counters_of
-from testbed.pcap.frame import Capture, Direction, Frame, Interface, InterfaceStatistics
+from testbed.pcap.frame import Capture, Frame, Interface, InterfaceStatistics
 from testbed.plan import LINK, SNIFFER, HostPlan, Plan
 from testbed.stop import Stop
 from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, fault_fired, find_engine
@@ -33,7 +36,6 @@ CANARY_TIMEOUT_NS = 300_000_000
 CANARY_TYPE = b"\x88\xb5"  # docs/agent-protocol.md
 PROTOCOL_AT = {b"\x08\x00": 23, b"\x86\xdd": 20}  # by EtherType: where in the frame the protocol's number stands
 TCP = b"\x06"
-_RECORD = struct.Struct("<QIIB")  # of the agent's capture files, docs/agent-protocol.md
 
 
 @dataclass
@@ -43,6 +45,11 @@ class Recorder:
     records: list[e.Record] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     relay: Callable[[str, str, Any], None] = lambda host, name, value: None
+    watch: Callable[[e.Record], None] = lambda record: None
+
+    def listen(self, watch: Callable[[e.Record], None]) -> None:
+        """Tell of each record from now on, as it comes."""
+        self.watch = watch
 
     def __call__(self, host: str, message: Message) -> None:
         """Hear one event of a host."""
@@ -50,7 +57,7 @@ class Recorder:
         if kind == "state" and message["socket"].startswith(DOCKER_DNS):
             return
         if handler := HANDLERS.get(str(kind)):
-            self.records.append(handler(host, message))
+            self._add(handler(host, message))
         else:
             self.problem(host, f"the agent sent an event that nobody knows: {kind!r}")
         if kind == "mark":
@@ -60,7 +67,11 @@ class Recorder:
 
     def problem(self, where: str, says: str) -> None:
         """Note what could not be done or seen."""
-        self.records.append(e.Problem(where, says))
+        self._add(e.Problem(where, says))
+
+    def _add(self, record: e.Record) -> None:
+        self.records.append(record)
+        self.watch(record)
 
 
 def _step(host: str, m: Message) -> e.StepOutcome:
@@ -150,6 +161,7 @@ def run_plan(
     stop: Stop,
     clock: Clock,
     timeout_s: float,
+    onlooker: Onlooker | None = None,
 ) -> e.Evidence:
     """Play a plan in a lab that is up, and give the evidence.
 
@@ -161,18 +173,25 @@ def run_plan(
     agents.serve(recorder)
     recorder.relay = lambda host, name, value: _relay(agents, plan, recorder, host, name, value)
     with stop.waking(agents.wake):
-        agents.open([*(host.name for host in plan.hosts), SNIFFER])
-        hosts, sysctls = _greet(agents, plan, facts)
+        places = places_of(agents.lab)
+        apart = Apart(agents, places, SNAP_LENGTH, INTERFACE) if places else None
+        if apart:
+            apart.check(plan)
+        agents.open([*(host.name for host in plan.hosts), *([] if apart else [SNIFFER])])
+        hosts, sysctls = _greet(agents, plan, facts, {} if apart else {SNIFFER: SNIFFER})
         check_hosts(agents, plan)
         engine, engine_why = find_engine(agents, plan)
         captures = _set_up(agents, plan, hosts, engine)
-        _prove_hub(agents, hosts)
+        apart.prove(hosts) if apart else _prove_hub(agents, hosts)
         clock.lap("lab_up")
         recorder.records += [_facts(host) for host in hosts.values()]
-        _play(agents, plan, hosts, files, recorder, timeout_s)
-        clock.lap("play")
-        seen, counts = _collect(agents, plan, hosts, captures, recorder)
-        clock.lap("collect")
+        so_far = e.Evidence(plan.scenario, (facts, *recorder.records), {v.name: Capture((), ()) for v in captures})
+        followed = [(vantage.name, vantage.host) for vantage in captures]
+        with watched(onlooker, agents, so_far, followed, recorder.listen, stop):
+            _play(agents, plan, hosts, files, recorder, timeout_s, apart)
+            clock.lap("play")
+            seen, counts = _collect(agents, plan, hosts, captures, recorder, apart)
+            clock.lap("collect")
     run = replace(
         facts,
         engine=engine,
@@ -187,8 +206,10 @@ def _facts(host: Host) -> e.HostFacts:
     return e.HostFacts(host.name, host.role, host.address, host.mac, host.kernel, INTERFACE)
 
 
-def _greet(agents: Agents, plan: Plan, facts: e.RunFacts) -> tuple[dict[str, Host], dict[str, str]]:
-    roles = {**{host.name: host.role for host in plan.hosts}, SNIFFER: SNIFFER}
+def _greet(
+    agents: Agents, plan: Plan, facts: e.RunFacts, others: Mapping[str, str]
+) -> tuple[dict[str, Host], dict[str, str]]:
+    roles = {**{host.name: host.role for host in plan.hosts}, **others}
     names = sorted({name for host in plan.hosts for name in host.sysctls} | set(facts.sysctls))
     answers = agents.wait([agents.ask(name, "hello", sysctls=names) for name in roles])
     hosts = {}
@@ -210,7 +231,7 @@ def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) 
         tickets.append(agents.ask(host.name, "prepare", interface=INTERFACE, neighbours=neighbours))
     tickets += apply_links(agents, plan, {host.name: host.address for host in hosts.values()}, engine)
     tickets += set_up(agents, plan, hosts)
-    captures = (*_vantages(plan),)
+    captures = (*_vantages(plan, SNIFFER in hosts),)
     for vantage in captures:
         how = {"name": vantage.name, "interface": vantage.interface, "promiscuous": vantage.host == SNIFFER}
         tickets.append(agents.ask(vantage.host, "capture.start", snap_length=SNAP_LENGTH, **how))
@@ -220,12 +241,13 @@ def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) 
     return captures
 
 
-def _vantages(plan: Plan) -> Iterator[Vantage]:
+def _vantages(plan: Plan, sniffed: bool) -> Iterator[Vantage]:
     for host in plan.hosts:
         yield Vantage(host.name, host.name, INTERFACE)
         if plan.link(host.name):
             yield Vantage(f"{host.name}:{LINK}", host.name, LINK)
-    yield Vantage(e.WIRE, SNIFFER, INTERFACE)
+    if sniffed:
+        yield Vantage(e.WIRE, SNIFFER, INTERFACE)
 
 
 def _ring(hosts: Mapping[str, Host]) -> list[tuple[Host, Host]]:
@@ -286,12 +308,13 @@ def _play(
     files: Mapping[str, bytes],
     recorder: Recorder,
     timeout_s: float,
+    apart: Apart | None,
 ) -> None:
     addresses = {host.name: host.address for host in hosts.values()}
     encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
     scenario = plan.scenario
     players = [host for host in plan.hosts if host.steps]
-    timeline = Timeline(agents, plan)
+    timeline = Timeline(agents, plan, apart.shown) if apart else Timeline(agents, plan)
     tickets = [
         agents.ask(
             host.name,
@@ -335,11 +358,12 @@ def _collect(
     hosts: Mapping[str, Host],
     captures: Iterable[Vantage],
     recorder: Recorder,
+    apart: Apart | None,
 ) -> tuple[dict[str, Capture], list[e.Record]]:
     """Stop everything and bring it over. What cannot be had is a problem, and the rest is still collected."""
     if not agents.lost:
         try:
-            _prove_end(agents, hosts, recorder)
+            apart.prove_end(hosts, recorder) if apart else _prove_end(agents, hosts, recorder)
         except LabError as error:
             recorder.problem(e.WIRE, error.message)
     vantages = [vantage for vantage in captures if vantage.host not in agents.lost]
@@ -363,6 +387,8 @@ def _collect(
     counts += _counters(counted, agents.gather(ticket for _, ticket in counted), recorder)
     held = {r.host for r in recorder.records if isinstance(r, e.ProgramEnd) and r.held}
     agents.gather([agents.ask(name, "release") for name in sorted(held - set(agents.lost))])
+    if apart:
+        return apart.put_together(plan, recorder, seen, counts)
     return {vantage: seen[vantage] for vantage in sorted(seen)}, counts
 
 
@@ -420,13 +446,3 @@ def early_packets(frames: Iterable[Frame]) -> int:
         protocol = PROTOCOL_AT.get(kind, len(frame.data))
         early += frame.data[protocol : protocol + 1] == TCP
     return early
-
-
-def read_records(content: bytes) -> Iterator[Frame]:
-    """The frames of an agent's capture file."""
-    offset = 0
-    while offset < len(content):
-        time_ns, length, captured, direction = _RECORD.unpack_from(content, offset)
-        offset += _RECORD.size
-        yield Frame(time_ns, content[offset : offset + captured], length, 0, Direction(direction))
-        offset += captured

@@ -35,6 +35,7 @@ from testbed.injecting import injects
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
 from testbed.lab.warm import Likeness, StandingLab, WarmLabs
+from testbed.live.onlooker import Onlooker
 from testbed.needs import check_kernel
 from testbed.plan import SNIFFER, Plan, make_plan
 from testbed.profile import profile_sysctls
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 NEWEST_KERNEL = (99, 0)
 _CHOOSING = threading.Lock()
-BACKENDS = ("auto", "compose", "netns")
+BACKENDS = ("auto", "compose", "netns", "swarm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ class Options:
     keep: bool = False
     fresh: bool = False
     settings: tuple[tuple[str, str], ...] = ()
+    place: tuple[str, ...] = ()  # the words of --place: which host runs on which engine
+    host_engine: str = ""  # of all hosts (compose): a context or an address; else the one that `docker` would use
+    onlooker: Onlooker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +171,21 @@ def _look_for_engine(address: str) -> tuple[str, str]:
     return "compose", f"a Docker engine answers at {address}"
 
 
-def _bring_up(backend: str, shape: LabShape, folder: Path, say: Say, stopped: Callable[[], None]) -> Lab:
+def _bring_up(
+    backend: str, shape: LabShape, folder: Path, say: Say, stopped: Callable[[], None], options: Options
+) -> Lab:
+    if backend == "swarm":
+        from testbed.lab.swarm.lab import SwarmLab
+        from testbed.lab.swarm.placement import read_placement
+
+        return SwarmLab.bring_up(shape, read_placement(options.place), folder / "lab.yaml", say, stopped)
     if backend == "netns":
         from testbed.lab.netns.lab import NetnsLab
 
         return NetnsLab.bring_up(shape, folder / "lab.yaml", say, stopped)
     from testbed.lab.compose import ComposeLab
 
-    return ComposeLab.bring_up(shape, folder / "lab.yaml", say, stopped)
+    return ComposeLab.bring_up(shape, folder / "lab.yaml", say, stopped, options.host_engine)
 
 
 def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, warm: WarmLabs | None = None) -> Done:
@@ -193,12 +204,12 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
             "--keep needs --backend compose: a lab of network namespaces lives as long as the command that made it"
         )
     say(f"backend {backend}: {why}")
-    check_kernel(plan, backend)
+    check_kernel(plan, backend, options.place, options.host_engine)
     folder = make_run_folder(options.out, run_id, job.folder_name)
     lab_id = f"{run_id}-{job.folder_name}"
     facts = _facts(plan, located, lab_id, backend, why)
     try:
-        standing = _start(plan, facts, folder, stop, say, warm)
+        standing = _start(plan, facts, folder, stop, say, warm, options)
         facts = replace(facts, lab="fresh" if standing.id == lab_id else "warm", lab_id=standing.id)
         evidence = _in_lab(plan, facts, standing, files, options, stop, say, clock)
     except BaseException:
@@ -207,19 +218,21 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
     return conclude(evidence, folder, clock, _put_away(standing, evidence, options, stop, say, warm))
 
 
-def _start(plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say, warm: WarmLabs | None) -> StandingLab:
+def _start(
+    plan: Plan, facts: RunFacts, folder: Path, stop: Stop, say: Say, warm: WarmLabs | None, options: Options
+) -> StandingLab:
     """A lab of the plan's shape, warm or fresh; its lab.yaml is in the folder."""
     stop.check()
     threading.Thread(target=_preload, args=(plan,), daemon=True, name="preload").start()
     shape = lab_shape(plan, facts.run_id)
-    likeness = Likeness.of(facts.backend, shape)
+    likeness = Likeness.of(f"{facts.backend} {options.host_engine}".strip(), shape)
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
         say(f"using the lab {standing.id} again")
         with closed_on_error(standing.close):
             write_lab_file(folder / "lab.yaml", standing.override)
         return standing
     say("bringing the lab up")
-    lab = _bring_up(facts.backend, shape, folder, say, stop.check)
+    lab = _bring_up(facts.backend, shape, folder, say, stop.check, options)
     with closed_on_error(lab.close):
         return StandingLab(shape.run_id, likeness, lab, Agents(lab, stop), read_file(folder / "lab.yaml", "lab file"))
 
@@ -248,7 +261,7 @@ def _in_lab(
     timeout_s = options.timeout_s or plan.scenario.timeout / 1e9
     try:
         say("playing")
-        return run_plan(plan, standing.agents, facts, files, stop, clock, timeout_s)
+        return run_plan(plan, standing.agents, facts, files, stop, clock, timeout_s, options.onlooker)
     except BaseException:
         say("taking the lab down")
         standing.close()

@@ -24,6 +24,7 @@ from testbed.session import Done, Job, Options, run_scenario
 from testbed.stop import Stop
 from testbed.suites.again import again
 from testbed.suites.choose import Turn, seeded
+from testbed.suites.engines import Attempt, EnginePool, has_verdict
 from testbed.verdict.value import Outcome
 
 EXIT_CODES = {"passed": 0, "failed": 1, "unknown": 3}  # by the verdict
@@ -55,6 +56,7 @@ class Policy:
     idle: int = MOST_IDLE
     retries: int = 0
     fail_fast: bool = False
+    pool: EnginePool | None = None  # the engines that the turns are spread over
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def run_suite(
     several = len(turns) > 1 or policy.retries > 0
     warm = WarmLabs(stop, policy.idle) if several and not options.fresh and not options.keep else None
     runner = Runner(options, run_id, policy, stop, say, warm, alone=len(turns) == 1)
+    if policy.pool is not None and warm is not None:
+        policy.pool.on_death = lambda engine: warm.abandon(f"{options.backend} {engine}")
     with (
         _signals(stop, lambda words: say(turns[0], words)),
         _closed(warm, ended.codes, lambda words: say(turns[-1], words)),
@@ -162,13 +166,24 @@ class Runner:
             earlier.append(result.case)
             self.say(turn, f"{result.case.verdict}: tried again ({len(earlier)} of {self.policy.retries})")
 
+    def _play(self, turn: Turn, job: Job, options: Options) -> Done:
+        def on(job: Job, options: Options) -> Done:
+            say = lambda words: self.say(turn, words)  # noqa: E731
+            return run_scenario(job, options, self.run_id, self.stop, say, self.warm)
+
+        if self.policy.pool is None:
+            return on(job, options)
+        return self.policy.pool.play(
+            lambda attempt: on(_moved(job, attempt), replace(options, host_engine=attempt.engine)), has_verdict
+        )
+
     def _once(self, turn: Turn, tries: int) -> Result:
         job = turn.job if not tries else Job(turn.job.path, f"{turn.job.folder_name}-retry-{tries}")
         options = self.options
         begun = time.monotonic()
         try:
             options = seeded(options, turn)
-            done = run_scenario(job, options, self.run_id, self.stop, lambda words: self.say(turn, words), self.warm)
+            done = self._play(turn, job, options)
         except TestbedError as error:
             return Result(turn, _broken(turn, error, options, time.monotonic() - begun), error=error)
         run = done.judgement.evidence.run
@@ -181,6 +196,11 @@ class Runner:
             exit_code=EXIT_CODES[done.judgement.verdict],
         )
         return Result(turn, case, done=done if self.alone else None)
+
+
+def _moved(job: Job, attempt: Attempt) -> Job:
+    """A run that is begun again on another engine has a folder of its own."""
+    return job if not attempt.moved else Job(job.path, f"{job.folder_name}-moved-{attempt.moved}")
 
 
 def _broken(turn: Turn, error: TestbedError, options: Options, seconds: float) -> Case:

@@ -26,9 +26,21 @@ def colours(stream: TextIO) -> bool:
 
 
 def unicode_output() -> bool:
-    """Whether the terminal's encoding can draw lines."""
+    """Whether what prints, and the locale of who reads it, can draw lines."""
     encoding = getattr(sys.stdout, "encoding", None) or locale.getpreferredencoding(False)
-    return encoding.lower().replace("-", "") in ("utf8", "utf8sig")
+    return encoding.lower().replace("-", "") in ("utf8", "utf8sig") and _locale_has_unicode()
+
+
+def _locale_has_unicode() -> bool:
+    """Whether the locale is of UTF-8 (locale(7): LC_ALL before LC_CTYPE before LANG); yes where none is set.
+
+    Python writes UTF-8 in the locales C and POSIX too (PEP 540), which their terminals need not understand; and it
+    sets LC_CTYPE to C.UTF-8 by itself (PEP 538), which says nothing of them.
+    """
+    first, kind, language = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    coerced = kind == "C.UTF-8" and language in ("C", "POSIX")
+    said = first or ("" if coerced else kind) or language
+    return not said or "utf8" in said.lower().replace("-", "")
 
 
 def width() -> int:

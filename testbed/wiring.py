@@ -42,8 +42,9 @@ def apply_links(agents: Agents, plan: Plan, addresses: Mapping[str, str], engine
 class Timeline:
     """What the scenario changes while it is played: phases, which the hosts keep time of, and interfaces."""
 
-    def __init__(self, agents: Agents, plan: Plan) -> None:
+    def __init__(self, agents: Agents, plan: Plan, shown: Callable[[str, int], int] = lambda host, ns: ns) -> None:
         self._agents = agents
+        self._shown = shown  # what a host's clock shows at a moment of ours
         self._phased = [link.host for link in plan.links if len(link.phases) > 1]
         self._switches = sorted(plan.switches, key=lambda switch: switch.at_ns)
         self._started = 0.0
@@ -52,7 +53,9 @@ class Timeline:
         """The play begins now."""
         self._started = time.monotonic()
         start_ns = time.time_ns()
-        self._agents.wait([self._agents.ask(host, "wire.begin", start_ns=start_ns) for host in self._phased])
+        self._agents.wait(
+            [self._agents.ask(host, "wire.begin", start_ns=self._shown(host, start_ns)) for host in self._phased]
+        )
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Hear the hosts until `done`, and switch interfaces when their time comes; False when time is over first."""

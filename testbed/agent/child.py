@@ -259,7 +259,8 @@ def _do(work: Callable[[Parent], None], parent: Parent) -> None:
     try:
         work(parent)
     except OSError as trouble:
-        parent.answer({"error": [trouble.errno or 0, trouble.strerror or str(trouble)]})
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the agent is gone: nobody asks any more
+            parent.answer({"error": [trouble.errno or 0, trouble.strerror or str(trouble)]})
         raise SystemExit(0) from None
 
 

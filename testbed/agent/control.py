@@ -16,14 +16,15 @@ from contextlib import suppress
 from functools import partial
 from itertools import starmap
 
+from testbed.agent.capturing import Captures
 from testbed.agent.loop import Bye, Loop, Output, UsageError
+from testbed.agent.undoing import bring_up, close_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from testbed.agent.capture import Capture
     from testbed.agent.hush import Hush
     from testbed.agent.inject import Ear
     from testbed.agent.loop import Answer, Message, Slow
@@ -43,9 +44,7 @@ class Agent:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._directory: str | None = None
-        self._captures: dict[str, Capture] = {}
-        self._heard: dict[str, set[str]] = {}  # capture's name -> tokens of the canaries it has seen
-        self._excused: list[str] = []  # a capture's name for each time that we took its interface down
+        self._captures = Captures(self._tell)
         self._wires: dict[str, Wire] = {}
         self._down: dict[str, Kept] = {}  # interfaces that we took down
         self._hush: Hush | None = None
@@ -57,8 +56,7 @@ class Agent:
 
     def readers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         """The descriptors to watch, and what reads each."""
-        for name, capture in self._captures.items():
-            yield capture.fileno(), partial(self._hear, name)
+        yield from self._captures.readers()
         for wire in self._wires.values():
             yield wire.fileno(), partial(self._tell_of, wire)
         if self._sampler:
@@ -76,6 +74,10 @@ class Agent:
 
         return host.hello(request.get("sysctls") or [])
 
+    def read_clock(self, request: Message) -> Answer:
+        """What our clock shows; as little as possible is done between question and answer."""
+        return {"time_ns": time.time_ns()}
+
     def prepare(self, request: Message) -> Answer:
         """Offloads off, neighbours fixed."""
         from testbed.agent import host
@@ -87,17 +89,7 @@ class Agent:
 
     def start_capture(self, request: Message) -> Answer:
         """A capture that hears from now on."""
-        from testbed.agent.capture import Capture
-
-        name = request["name"]
-        if name in self._captures:
-            raise UsageError(f"a capture called {name} runs already")
-        capture = Capture(
-            name, request["interface"], self._own_directory(), request["promiscuous"], request["snap_length"]
-        )
-        capture.start()
-        self._captures[name], self._heard[name] = capture, set()
-        return {}
+        return self._captures.start(request, self._own_directory())
 
     def send_canary(self, request: Message) -> Answer:
         """A frame that a capture will know; none from an interface that was taken down."""
@@ -110,37 +102,21 @@ class Agent:
 
     def wait_canary(self, request: Message) -> Slow:
         """Whether a capture has seen a canary, as soon as it has."""
-        name, deadline_ns = request["name"], time.monotonic_ns() + request["timeout_ns"]
-        self._capture(name)
-        while request["token"] not in self._heard.get(name, ()):
-            left_ns = deadline_ns - time.monotonic_ns()
-            if left_ns <= 0 or name not in self._captures:
-                return {"heard": False}
-            yield left_ns / 1e9
-        return {"heard": True}
+        return self._captures.wait_canary(request)
+
+    def follow_capture(self, request: Message) -> Slow:
+        """What a capture catches, while it does."""
+        return self._captures.follow(request)
 
     def stop_capture(self, request: Message) -> Answer:
         """Ends a capture once its tail is drained."""
-        answer = self._capture(request["name"]).stop()
-        self._hear(request["name"])  # its last events: a full disk is told only now
-        del self._captures[request["name"]]
-        return answer
+        return self._captures.stop(request)
 
     def fetch(self, request: Message) -> Slow:
         """A file, in chunks, no faster than they are read."""
-        from base64 import b64encode
+        from testbed.agent.bringing import fetch
 
-        if request["chunk"] < 1:
-            raise UsageError(f"fetch: chunk is {request['chunk']}; it is at least 1 byte")
-        sent = 0
-        with open(request["path"], "rb") as file:  # noqa: PTH123 (pathlib is slow to load)
-            while True:
-                yield 0.0
-                chunk = file.read(request["chunk"])
-                if not chunk:
-                    return {"bytes": sent}
-                sent += len(chunk)
-                self._tell({"event": "chunk", "id": request["id"], "data": b64encode(chunk).decode()})
+        return fetch(request, self._tell)
 
     def apply_wire(self, request: Message) -> Answer:
         """Impairs what arrives at an interface; again: in place of what was."""
@@ -174,7 +150,7 @@ class Agent:
         if up:
             updown.bring_up(interface, self._down.pop(interface, None))
         elif interface not in self._down:
-            self._excused += [name for name, capture in self._captures.items() if capture.interface == interface]
+            self._captures.excuse(interface)
             self._down[interface] = updown.take_down(interface)
         return {"up": up}
 
@@ -314,14 +290,12 @@ class Agent:
             player.kill()
         if self._sampler:
             self._sampler.kill()
-        for capture in self._captures.values():
-            capture.kill()
+        self._captures.kill()
         self._close_ear()
         hushed, self._hush = [self._hush] if self._hush else [], None
-        left = [*map(_close_wire, hushed)]  # first: it hangs on the wire's qdisc
-        left += [*map(_close_wire, self._wires.values()), *starmap(_bring_up, self._down.items())]
-        begun_all = (self._players, self._captures, self._wires, self._down, self._heard, self._excused, self._marks)
-        for begun in begun_all:
+        left = [*map(close_wire, hushed)]  # first: it hangs on the wire's qdisc
+        left += [*map(close_wire, self._wires.values()), *starmap(bring_up, self._down.items())]
+        for begun in (self._players, self._wires, self._down, self._marks):
             begun.clear()
         self._sampler = self._counted = None
         if self._directory:
@@ -342,20 +316,6 @@ class Agent:
             os.mkdir(path, 0o700)  # noqa: PTH102
             self._directory = path
         return self._directory
-
-    def _capture(self, name: str) -> Capture:
-        if name not in self._captures:
-            raise UsageError(f"no capture called {name} runs; running: {', '.join(self._captures) or 'none'}")
-        return self._captures[name]
-
-    def _hear(self, name: str) -> None:
-        for event in self._captures[name].read_events():
-            if event.get("event") == "canary":
-                self._heard[name].add(event["token"])
-            elif event.pop("down", False) and name in self._excused:
-                self._excused.remove(name)
-            else:
-                self._tell(event)
 
     def _follow(self, player: Player) -> None:
         for event in player.read():
@@ -410,6 +370,7 @@ class Agent:
 
 REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, type]]] = {
     "hello": (Agent.hello, {}),
+    "clock": (Agent.read_clock, {}),
     "prepare": (Agent.prepare, {"interface": TEXT}),
     "capture.start": (
         Agent.start_capture,
@@ -417,6 +378,7 @@ REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, t
     ),
     "canary.send": (Agent.send_canary, {"interface": TEXT, "to": TEXT, "token": TEXT}),
     "canary.wait": (Agent.wait_canary, {"name": TEXT, "token": TEXT, "timeout_ns": NUMBER}),
+    "capture.follow": (Agent.follow_capture, {"name": TEXT, "chunk": NUMBER}),
     "capture.stop": (Agent.stop_capture, {"name": TEXT}),
     "fetch": (Agent.fetch, {"path": TEXT, "chunk": NUMBER}),
     "wire.apply": (Agent.apply_wire, {"interface": TEXT, "address_families": LIST, "link": OBJECT}),
@@ -474,33 +436,6 @@ def _function(request: Any) -> Callable[[Agent, Message], Answer | Slow]:
         if not isinstance(value, kind) or (kind is NUMBER and isinstance(value, bool)):
             raise UsageError(f"{verb}: {key} is {value!r}; it must be of type {kind.__name__}")
     return function
-
-
-def _close_wire(wire: Wire | Hush) -> str:
-    """Closes it; what stayed, in words."""
-    try:
-        wire.close()
-    except OSError as trouble:
-        # An interface that is gone took its filters along (a veth goes with its peer's namespace).
-        return str(trouble) if _is_there(wire.interface) else ""
-    return ""
-
-
-def _bring_up(interface: str, kept: Kept) -> str:
-    """Brings an interface up that was taken down; what went wrong, in words."""
-    from testbed.agent import updown
-
-    try:
-        updown.bring_up(interface, kept)
-    except OSError as trouble:
-        return f"{interface} was taken down and could not be brought up: {trouble}" if _is_there(interface) else ""
-    return ""
-
-
-def _is_there(interface: str) -> bool:
-    from socket import if_nameindex
-
-    return any(name == interface for _, name in if_nameindex())
 
 
 def _leave(*_: object) -> None:

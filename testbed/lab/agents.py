@@ -57,6 +57,7 @@ class Agents:
         self._numbers = itertools.count(1)
         self._answers: dict[Ticket, Message] = {}
         self._chunks: dict[Ticket, list[bytes]] = {}
+        self._followers: dict[Ticket, Callable[[bytes], None]] = {}
         self._lock = threading.Lock()
         self.lost: dict[str, str] = {}
 
@@ -92,6 +93,7 @@ class Agents:
             self._hear(*self._inbox.get())  # also that an agent has ended meanwhile
         self._answers.clear()
         self._chunks.clear()
+        self._followers.clear()
         self._on_event = on_event
 
     def wake(self) -> None:
@@ -144,6 +146,12 @@ class Agents:
         answers = self.gather(tickets, FETCH_TIMEOUT_S)
         return [self._file(ticket, answer) for ticket, answer in zip(tickets, answers, strict=True)]
 
+    def follow(self, host: str, capture: str, on_piece: Callable[[bytes], None]) -> Ticket:
+        """Give pieces of a capture's file as it grows; the answer comes when the capture has ended and all is given."""
+        ticket = self.ask(host, "capture.follow", name=capture, chunk=FETCH_CHUNK)
+        self._followers[ticket] = on_piece
+        return ticket
+
     def _file(self, ticket: Ticket, answer: Message | LabError) -> bytes | LabError:
         content = b"".join(self._chunks.pop(ticket, []))
         if isinstance(answer, LabError):
@@ -168,8 +176,9 @@ class Agents:
         if message is None:
             self._lose(host)
         elif message.get("event") == "chunk":
-            chunk = base64.b64decode(message["data"])
-            self._chunks.setdefault(Ticket(host, message["id"]), []).append(chunk)
+            ticket, chunk = Ticket(host, message["id"]), base64.b64decode(message["data"])
+            keep = self._followers.get(ticket) or self._chunks.setdefault(ticket, []).append
+            keep(chunk)
         elif "event" in message:
             self._on_event(host, message)
         elif "id" in message:

@@ -24,7 +24,7 @@ from testbed.files import lab_text, write_lab_file
 from testbed.lab.command import run_command
 from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
-from testbed.lab.images import data_folder, ensure_image
+from testbed.lab.images import data_folder, ensure_image, image_tag
 from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL, RUN_VARIABLE, Owner, orphans
 from testbed.lab.stdio import AttachedChannel
 from testbed.lab.subnet import address, choose_subnet, companion
@@ -124,24 +124,33 @@ class ComposeLab:
 
     backend = "compose"
 
-    def __init__(self, client: docker_module.DockerClient, run_id: str, versions: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: docker_module.DockerClient,
+        run_id: str,
+        versions: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
+        self._environment = dict(environment or {})  # of the compose command, beside what every run's has
         self._run_id = run_id
         self.versions = versions
         self._containers: dict[str, str] = {}
         self._channels: dict[str, AttachedChannel] = {}
 
     @classmethod
-    def bring_up(cls, shape: LabShape, lab_file: Path, say: Say, stopped: Callable[[], None]) -> ComposeLab:
+    def bring_up(
+        cls, shape: LabShape, lab_file: Path, say: Say, stopped: Callable[[], None], engine: str = ""
+    ) -> ComposeLab:
         """Bring a lab up and give it; what was begun is taken down when that fails.
 
         `stopped` is asked between the parts and raises when the user wants us to end. The override is written to
-        `lab_file`.
+        `lab_file`. `engine`: a context or an address, where it is not the one that `docker` would use; has the image.
         """
-        client = connect()
-        tag = ensure_image(client, say)
+        client, environment = (connect(), {}) if not engine else _elsewhere(engine)
+        tag = image_tag() if engine else ensure_image(client, say)
         stopped()
-        lab = cls(client, shape.run_id, {})
+        lab = cls(client, shape.run_id, {}, environment)
         try:
             lab._up(shape, lab_file, tag, say, stopped)
         except BaseException:
@@ -177,6 +186,7 @@ class ComposeLab:
     ) -> None:
         owner = str(Owner.current())
         environment = {
+            **self._environment,
             "TESTBED_IMAGE": tag,
             "TESTBED_BRIDGE": bridge_name(shape.run_id),
             RUN_VARIABLE: shape.run_id,
@@ -221,26 +231,9 @@ class ComposeLab:
         """How a container, or the agent in it, came to its end."""
         try:
             with engine_errors(f"asking what became of {host}"):
-                return self._ending(host)
+                return how_it_ended(self._client, host, self._containers[host], self._channels[host].stderr)
         except LabError as error:
             return error.message
-
-    def _ending(self, host: str) -> str:
-        import docker
-        import requests
-
-        try:
-            self._client.api.wait(self._containers[host], timeout=ENDING_TIMEOUT_S)
-            state = self._client.api.inspect_container(self._containers[host])["State"]
-        except docker.errors.NotFound:
-            return f"the container of {host} was removed"
-        except requests.exceptions.RequestException:
-            return f"the connection to the agent on {host} was lost; its container still runs"
-        status = int(state["ExitCode"])
-        reason = "out of memory" if state.get("OOMKilled") else SIGNAL_NAMES.get(status, "")
-        said = self._channels[host].stderr.decode(errors="replace").strip()
-        words = f"the container of {host} ended with exit status {status}" + (f" ({reason})" if reason else "")
-        return f"{words}; its agent said:\n{said}" if said else words
 
     def close(self) -> None:
         """Take the lab down."""
@@ -248,6 +241,33 @@ class ComposeLab:
             channel.close()
         self._channels.clear()
         remove_lab(self._client, self._run_id)
+
+
+def _elsewhere(engine: str) -> tuple[docker_module.DockerClient, Mapping[str, str]]:
+    from testbed.lab.swarm.nodes import docker_environment, open_engine
+
+    client = open_engine(engine)
+    return client, docker_environment(engine)
+
+
+def how_it_ended(client: docker_module.DockerClient, host: str, container: str, stderr: bytes) -> str:
+    """How a host's container, or the agent in it, came to its end; `stderr` is what the agent has said."""
+    import docker
+    import requests
+
+    try:
+        client.api.wait(container, timeout=ENDING_TIMEOUT_S)
+        state = client.api.inspect_container(container)["State"]
+    except docker.errors.NotFound:
+        return f"the container of {host} was removed"
+    except requests.exceptions.RequestException:
+        client.api.inspect_container(container)  # raises where it is the engine that is gone
+        return f"the connection to the agent on {host} was lost; its container still runs"
+    status = int(state["ExitCode"])
+    reason = "out of memory" if state.get("OOMKilled") else SIGNAL_NAMES.get(status, "")
+    said = stderr.decode(errors="replace").strip()
+    words = f"the container of {host} ended with exit status {status}" + (f" ({reason})" if reason else "")
+    return f"{words}; its agent said:\n{said}" if said else words
 
 
 def _subnets(networks: Iterable[Mapping[str, Any]]) -> Iterable[ipaddress.IPv4Network]:
@@ -264,7 +284,7 @@ def remove_lab(client: docker_module.DockerClient, run_id: str) -> int:
         containers = [each["Id"] for each in client.api.containers(all=True, filters=label)]
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda one: _gone(lambda: client.api.remove_container(one, force=True, v=True)), containers))
-        networks = [each["Id"] for each in client.api.networks(filters=label)]
+        networks = [each["Id"] for each in client.api.networks(filters={**label, "scope": "local"})]
         for network in networks:
             _gone(lambda network=network: client.api.remove_network(network))  # type: ignore[misc]
     return len(containers) + len(networks)
@@ -289,7 +309,7 @@ def remove_dead_labs(client: docker_module.DockerClient, say: Say) -> int:
     with engine_errors("looking for what dead runs left"):
         filters = {"label": [RUN_LABEL, OWNER_LABEL]}
         found = [each["Labels"] for each in client.api.containers(all=True, filters=filters)]
-        found += [each["Labels"] for each in client.api.networks(filters=filters)]
+        found += [each["Labels"] for each in client.api.networks(filters={**filters, "scope": "local"})]
     dead = {labels[RUN_LABEL] for labels in found if (owner := Owner.parse(labels[OWNER_LABEL])) and owner.is_dead()}
     removed = 0
     for run_id in sorted(dead):

@@ -41,6 +41,12 @@ class Lab(Protocol):
         """Take everything down; safe to call at any moment, and again."""
 
 
+def places_of(lab: Lab) -> Mapping[str, str]:
+    """The engine of each host, where a lab spans several: a backend that does has `places`. Else empty: one machine."""
+    places: Mapping[str, str] = getattr(lab, "places", {})
+    return places
+
+
 @dataclass(frozen=True, slots=True)
 class LabHost:
     """A host that a lab shall have."""

@@ -93,6 +93,14 @@ class WarmLabs:
         for surplus in self._keep(standing):
             surplus.close()
 
+    def abandon(self, backend: str) -> None:
+        """Let go of the labs of an engine that has died: nothing answers there that could take them down."""
+        with self._lock:
+            gone = [each for each in self._idle if each.likeness.backend == backend]
+            self._idle = [each for each in self._idle if each.likeness.backend != backend]
+        for each in gone:
+            each.agents.close()
+
     def close(self, say: Say) -> tuple[TestbedError, ...]:
         """Take down all that wait, and from now on each that is given back; gives what could not be done."""
         with self._lock:

@@ -81,10 +81,11 @@ def _packets(capture: Capture) -> Iterator[bytes]:
                 f"Frame {number} has the time {frame.time_ns} ns, which pcapng cannot hold.",
                 remedy="Give times as nanoseconds since 1970.",
             )
-        yield _packet(frame)
+        yield write_packet(frame)
 
 
-def _packet(frame: Frame) -> bytes:
+def write_packet(frame: Frame) -> bytes:
+    """One frame as an enhanced packet block, for a file that is written while the capture goes on."""
     data = frame.data
     fixed = _ENHANCED.pack(
         frame.interface, frame.time_ns >> 32, frame.time_ns & 0xFFFFFFFF, len(data), max(frame.length, len(data))

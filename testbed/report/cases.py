@@ -131,7 +131,7 @@ def ladder_of(judgement: Judgement, folder: str, *, width: int = WIDTH) -> str:
     """What a terminal shows of a run: the ladder, the checks with their reasons, the files."""
     from testbed.report.text import render_text  # slow, and a suite begins with this module
 
-    return plain(render_text(judgement, width=width, unicode=True, folder=folder))
+    return plain(render_text(judgement, width=width, unicode=True, folder=folder, whole=True))
 
 
 def reasons_of(judgement: Judgement) -> tuple[Reason, ...]:

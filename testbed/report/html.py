@@ -1,15 +1,18 @@
-"""The report of a run as one HTML file: nothing loaded from elsewhere, no script, as good in a folder as in CI.
+"""The report of a run as one HTML file: nothing loaded from elsewhere, as good in a folder as in CI.
 
 The template (report.html.j2) escapes what it is given; every text is also cleaned of characters that hide or reorder
-it. The Content-Security-Policy allows the page's two style sheets, known by their hashes, and nothing else.
+it. The Content-Security-Policy allows the page's own style sheets and script, known by their hashes, and nothing else.
+All is there without the script: it shows what is known of a packet beside the ladder, and filters the list of packets.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,19 +30,20 @@ from testbed.evidence import (
 )
 from testbed.report import facts
 from testbed.report.analysis import say_teardown
-from testbed.report.arrows import labels, notes
-from testbed.report.escape import clean, quote
+from testbed.report.cards import cards
+from testbed.report.escape import clean
 from testbed.report.ink import STYLE as DRAWING_STYLE
-from testbed.report.ladder import PacketRow, climb, origin_ns
-from testbed.report.svg import render_svg
-from testbed.report.text import show_endpoint
-from testbed.verdict.value import Judgement
-from testbed.verdict.wire import Share, show_ms
-from testbed.verdict.wire_checks import show_asked
+from testbed.report.ladder import FoldRow, PacketRow, cited, climb, fold, origin_ns
+from testbed.report.spark import plot_share
+from testbed.report.svg import draw_ladder
+from testbed.report.text import say_fold, show_endpoint
+from testbed.verdict.value import Judgement, Outcome
+from testbed.verdict.wire import Share
+from testbed.verdict.wire_checks import show_asked, show_had
 
-LISTED_PACKETS = 2000
+LISTED_PACKETS = 10_000
 LISTED_RECORDS = 1000
-PAYLOAD_CHARACTERS = 60
+LONGEST_TEXT = 2000  # characters of one text in the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +56,109 @@ class _Listed:
 
 def render_html(judgement: Judgement) -> str:
     """The report of a run as one self-contained HTML document."""
-    environment = Environment(
+    return render_page("report", _values(judgement), (DRAWING_STYLE,))
+
+
+def render_page(name: str, values: Mapping[str, object], styles: Sequence[str] = ()) -> str:
+    """A page from its template, with the sheets of style and the script `name`.js that its policy names."""
+    environment = _templates()
+    sheets = [environment.get_template("report.css").render(), *styles]
+    script = environment.get_template(f"{name}.js").render()
+    parts = {
+        "styles": [Markup(sheet) for sheet in sheets],
+        "script": Markup(script),
+        "policy": Markup(policy(sheets, [script])),
+    }
+    return environment.get_template(f"{name}.html.j2").render({**values, **parts})
+
+
+@cache
+def _templates() -> Environment:
+    """Where templates come from; each is compiled once for all reports of a suite."""
+    made = Environment(
         loader=PackageLoader("testbed.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
         finalize=_clean_text,
     )
-    environment.filters.update(endpoint=show_endpoint, teardown=say_teardown, hidden=_hidden)
-    page_style = environment.get_template("report.css").render()
-    styles = {"page_style": Markup(page_style), "policy": Markup(policy(page_style, DRAWING_STYLE))}
-    return environment.get_template("report.html.j2").render(_values(judgement) | styles)
+    made.filters.update(endpoint=show_endpoint, teardown=say_teardown, hidden=_hidden)
+    return made
 
 
 def _clean_text(value: object) -> object:
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    if len(value) > LONGEST_TEXT:
+        return f"{clean(value[:LONGEST_TEXT])}... ({len(value)} characters)"
+    return clean(value)
 
 
 def _hidden(listed: _Listed) -> str:
     return f"and {listed.hidden} more" if listed.hidden else ""
 
 
-def _way(name: str, share: Share) -> dict[str, Any]:
-    """One direction of the wire, or a share of it, its texts ready."""
-    times = (share.quantile_ns(part) for part in (0.5, 0.95, 1.0))
+def policy(styles: Iterable[str], scripts: Iterable[str]) -> str:
+    """A page's Content-Security-Policy: its own styles and scripts, known by hash, and nothing from anywhere."""
+    return (
+        f"default-src 'none'; style-src {_hashes(styles)}; script-src {_hashes(scripts)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hashes(texts: Iterable[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
+
+
+def _values(judgement: Judgement) -> dict[str, object]:
+    evidence, origin, ladder = judgement.evidence, origin_ns(judgement), climb(judgement)
+    shown = fold(ladder.rows, keep=cited(judgement))
+    drawn = {row.number for row in shown if isinstance(row, PacketRow)}
+    listed = cards(judgement, ladder, LISTED_PACKETS, drawn)
+    every = sum(isinstance(row, PacketRow) for row in ladder.rows)
+    by_verdict = facts.checks_by_verdict(judgement)
     return {
-        "name": name,
-        "asked": show_asked(share.asked),
-        "packets": share.packets,
-        "delivered": share.delivered,
-        "lost": share.lost,
-        "duplicates": share.duplicates,
-        "corrupted": share.corrupted,
-        "times": ["" if time is None else show_ms(time) for time in times],
+        "drawings": {
+            "time": Markup(draw_ladder(judgement, ladder, to_scale=True)),
+            "even": Markup(draw_ladder(judgement, ladder, to_scale=False)),
+        },
+        "left_out": ", ".join(say_fold(row) for row in shown if isinstance(row, FoldRow)),
+        "run": evidence.run,
+        "scenario": evidence.scenario,
+        "verdict": str(judgement.verdict),
+        "sentence": facts.verdict_sentence(judgement),
+        "problems": facts.problems(judgement),
+        "troubles": [*by_verdict[Outcome.FAILED], *by_verdict[Outcome.UNKNOWN]],
+        "checks": [check for checks in by_verdict.values() for check in checks],
+        "place": lambda check: facts.place(check, evidence.run).rpartition("/")[2],
+        "anchors": frozenset(number for card in listed for number in card.anchors),
+        "packets": _Listed(listed, every - len(listed)),
+        "connections": _listed(judgement.connections, LISTED_RECORDS),
+        "hosts": [_host(judgement, facts.host) for facts in evidence.all(HostFacts)],
+        "faults": _listed(evidence.all(FaultFired), LISTED_RECORDS),
+        "hit": {(hit.host, hit.time_ns, hit.rule): hit.packet for hit in judgement.faults},
+        "ways": _ways(judgement),
+        "captures": evidence.all(CaptureCount),
+        "filter": facts.display_filter(judgement),
+        "once": facts.ONCE,
+        "files": facts.FILES,
+        "rerun": facts.rerun(evidence.run),
+        "about": _about(judgement),
+        "ms": lambda time_ns: f"{(time_ns - origin) / 1e6:.3f}",
     }
+
+
+def _about(judgement: Judgement) -> tuple[str, ...]:
+    """The run in few words."""
+    run = judgement.evidence.run
+    started = datetime.fromtimestamp(run.started_ns // 1_000_000_000, UTC)
+    engine = f"engine {run.engine}" if run.engine != "none" else "no engine"
+    return (run.backend, engine, run.family, f"seed {run.seed}", started.strftime("%Y-%m-%d %H:%M:%S UTC"))
+
+
+def _listed(rows: Sequence[Any], limit: int) -> _Listed:
+    return _Listed(rows[:limit], max(len(rows) - limit, 0))
 
 
 def _ways(judgement: Judgement) -> list[dict[str, Any]]:
@@ -97,63 +170,16 @@ def _ways(judgement: Judgement) -> list[dict[str, Any]]:
     ]
 
 
-def policy(*styles: str) -> str:
-    """The page's Content-Security-Policy: its own style sheets, known by hash, and nothing from anywhere."""
-    hashes = " ".join(f"'sha256-{_hash(style)}'" for style in styles)
-    return f"default-src 'none'; style-src {hashes}; base-uri 'none'; form-action 'none'"
-
-
-def _hash(style: str) -> str:
-    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-
-def _values(judgement: Judgement) -> dict[str, object]:
-    evidence, origin = judgement.evidence, origin_ns(judgement)
-    packets = [_packet(row) for row in climb(judgement).rows if isinstance(row, PacketRow)]
-    shown = _listed(packets, LISTED_PACKETS)
+def _way(name: str, share: Share) -> dict[str, Any]:
+    """One direction of the wire, or a share of it, its texts ready."""
+    asked = show_asked(share.asked)
     return {
-        "drawing": Markup(render_svg(judgement)),
-        "run": evidence.run,
-        "scenario": evidence.scenario,
-        "verdict": str(judgement.verdict),
-        "sentence": facts.verdict_sentence(judgement),
-        "problems": facts.problems(judgement),
-        "checks": [check for checks in facts.checks_by_verdict(judgement).values() for check in checks],
-        "place": facts.place,
-        "anchors": frozenset(number for packet in shown.rows for number in packet["numbers"]),
-        "packets": shown,
-        "connections": _listed(judgement.connections, LISTED_RECORDS),
-        "hosts": [_host(judgement, facts.host) for facts in evidence.all(HostFacts)],
-        "faults": _listed(evidence.all(FaultFired), LISTED_RECORDS),
-        "ways": _ways(judgement),
-        "captures": evidence.all(CaptureCount),
-        "filter": facts.display_filter(judgement),
-        "once": facts.ONCE,
-        "files": facts.FILES,
-        "rerun": facts.rerun(evidence.run),
-        "ms": lambda time_ns: f"{(time_ns - origin) / 1e6:.3f}",
-    }
-
-
-def _listed(rows: Sequence[Any], limit: int) -> _Listed:
-    return _Listed(rows[:limit], max(len(rows) - limit, 0))
-
-
-def _packet(row: PacketRow) -> dict[str, Any]:
-    """One row of the table of packets, its texts ready."""
-    trip = row.trip
-    return {
-        "at": f"{row.at_ns / 1e6:.3f}",
-        "numbers": row.numbers,
-        "vantages": (trip.sent, trip.wire, trip.arrived, trip.delivered),
-        "source": trip.source,
-        "destination": trip.destination,
-        "connection": row.connection or "",
-        "label": labels(row.segment)[0],
-        "fate": f"lost {row.lost.where}: {row.lost.cause or 'no cause known'}" if row.lost else trip.fate,
-        "lost": bool(row.lost),
-        "notes": notes(row, between=", "),
-        "payload": quote(row.segment.payload, limit=PAYLOAD_CHARACTERS) if row.segment.payload else "",
+        "name": name,
+        "asked": "nothing" if asked == "{}" else asked,
+        "had": show_had(share),
+        "lost": share.lost,
+        "by_fault": share.by_fault,
+        "plot": Markup(plot_share(share)),
     }
 
 

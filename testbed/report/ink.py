@@ -44,7 +44,8 @@ def _rules(theme: int) -> str:
     texts = "".join(f".ladder .{name}{{fill:{tone[name]}}}" for name in COLOURS if name not in {"paper", "lane"})
     lines = "".join(f".ladder line.{name},.ladder path.{name}{{stroke:{tone[name]}}}" for name in COLOURS)
     halo = f".ladder .halo{{stroke:{tone['paper']}}}"
-    return f".ladder .paper{{fill:{tone['paper']}}}{texts}{lines}{halo}"
+    steps = f".ladder line.step,.ladder line.lead{{stroke:{tone['dim']}}}.ladder line.late{{stroke:{tone['lost']}}}"
+    return f".ladder .paper{{fill:{tone['paper']}}}{texts}{lines}{halo}{steps}"
 
 
 # The drawing's style sheet. Class names start at `.ladder`, since the drawing may stand inside a page.
@@ -53,7 +54,12 @@ STYLE = (
     ".ladder .title{font-size:15px;font-weight:bold}.ladder .name{font-size:13px;font-weight:bold}"
     ".ladder .halo{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}"
     ".ladder line,.ladder path{fill:none;stroke-width:1.5}.ladder .forged{stroke-dasharray:2 4}"
-    ".ladder .again{stroke-dasharray:8 3}.ladder .bar{fill-opacity:0.2}"
+    ".ladder .again{stroke-dasharray:8 3}.ladder .copy{stroke-dasharray:9 3 2 3}.ladder .bar{fill-opacity:0.2}"
+    ".ladder path.tie{fill:none;stroke-dasharray:2 3;stroke-width:1.2}"
+    ".ladder line.step{stroke-width:3}.ladder line.lead{stroke-width:1}"
+    ".ladder line.hit{stroke:none;stroke-width:13px;pointer-events:stroke}.ladder .absolute{display:none}"
+    ".ladder .crowded text,.ladder .quiet{opacity:0}"
+    ".ladder .row:hover text,.ladder .row:focus text{opacity:1}"
     ".ladder .state{font-size:10px}.ladder .other{fill:#7b7f86}"
     + "".join(f".ladder .{state}{{fill:{colour}}}" for state, colour in STATE_COLOURS.items())
     + _rules(0)

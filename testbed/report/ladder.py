@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations_with_replacement
 
 from testbed.evidence import CaptureCount, StateSample, StepOutcome
 from testbed.packet import Flags, Packet, Protocol
@@ -74,6 +75,12 @@ class PacketRow:
         """The packet's numbers in the trace, at all vantage points that saw it."""
         return _numbers(self.trip)
 
+    @property
+    def own(self) -> int:
+        """The number that no other row has: of a copy the last, since it shares the others with its original."""
+        delivered = self.trip.delivered
+        return delivered if self.trip.fate == "duplicate" and delivered is not None else self.number
+
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
@@ -118,6 +125,7 @@ class _Index:
     scales: tuple[Scales, ...]
     by_number: dict[int, int]  # packet number -> connection
     by_ports: dict[tuple[str, int, str, int], tuple[int, ...]]
+    by_port_pair: dict[frozenset[int], int]  # the first connection between two ports
     lanes: Lanes
     all_seen: frozenset[str]  # hosts whose own capture dropped nothing
 
@@ -194,11 +202,13 @@ def _index(judgement: Judgement) -> _Index:
             (server.address, server.port, client.address, client.port),
         ):
             by_ports[key] = (*by_ports.get(key, ()), at)
+    pairs = [frozenset((connection.client.port, connection.server.port)) for connection in judgement.connections]
     return _Index(
         packets,
         tuple(_scales(connection, packets) for connection in judgement.connections),
         {number: at for at, connection in enumerate(judgement.connections) for number in connection.packets},
         by_ports,
+        {pair: at for at, pair in reversed([*enumerate(pairs, start=1)])},
         place_hosts(judgement),
         frozenset(count.host for count in judgement.evidence.all(CaptureCount) if not count.dropped),
     )
@@ -300,16 +310,13 @@ def _delay_ns(trip: Trip) -> int | None:
 
 def _state_row(sample: StateSample, origin: int, index: _Index) -> StateRow:
     numbers = {int(number) for number in re.findall(r"\d+", sample.socket)}
-    ends = (
-        at
-        for at, scales in enumerate(index.scales, start=1)
-        if {scales.connection.client.port, scales.connection.server.port} <= numbers
-    )
+    pairs = map(frozenset, combinations_with_replacement(numbers, 2))
+    ends = [index.by_port_pair[pair] for pair in pairs if pair in index.by_port_pair]
     return StateRow(
         at_ns=sample.time_ns - origin,
         host=sample.host,
         left=index.lanes.is_left(sample.host),
-        connection=next(ends, None),
+        connection=min(ends, default=None),
         socket=sample.socket,
         before=sample.before,
         after=sample.after,

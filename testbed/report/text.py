@@ -1,12 +1,13 @@
 """A judgement for a terminal: headline, ladder, checks, verdict, files, filter, environment.
 
 The order is that of a terminal, where the end stays in sight: the ladder comes first, what failed and the verdict last.
-No line is wider than asked for; without Unicode every character is ASCII.
+No line is wider than asked for, unless places in files are to stay whole; without Unicode every character is ASCII.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from testbed.report import facts
 from testbed.report.arrows import draw_packet, draw_state, wire_column
@@ -24,12 +25,15 @@ MANY_FAILURES = 12
 FINE_BELOW_NS = 1_000_000_000
 
 
-def render_text(judgement: Judgement, *, width: int, unicode: bool, folder: str = "") -> list[Line]:
+def render_text(
+    judgement: Judgement, *, width: int, unicode: bool, folder: str = "", whole: bool = False
+) -> list[Line]:
     """All that a terminal shows of a run, as lines of styled spans.
 
-    `folder` is where the run's files are; without it the name the testbed gives a run folder.
+    `folder` is where the run's files are; without it the name the testbed gives a run folder. `whole`: for a log, in
+    which a place in a file is never broken.
     """
-    glyphs = UNICODE if unicode else ASCII
+    glyphs = replace(UNICODE if unicode else ASCII, whole=whole)
     sections = (
         _headline(judgement, width, glyphs),
         draw_ladder(judgement, width, glyphs),
@@ -39,14 +43,14 @@ def render_text(judgement: Judgement, *, width: int, unicode: bool, folder: str 
     lines: list[Line] = []
     for section in sections:
         lines += [(), *section] if lines and section else section
-    return [fit(line, width) for line in lines]
+    return [fit(line, width, whole=whole) for line in lines]
 
 
 def _headline(judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
     run, scenario = judgement.evidence.run, judgement.evidence.scenario
     name = clip(clean(run.scenario, unicode=glyphs.unicode), width // 2)
     summary = clean(scenario.summary, unicode=glyphs.unicode)
-    title = wrap(summary, width=width, first=(f"{name}  ", "bold"), rest="  ")
+    title = wrap(summary, width=width, first=(f"{name}  ", "bold"), rest="  ", whole=glyphs.whole)
     engine = f"engine {run.engine}" if run.engine != "none" else "no engine"
     said = glyphs.between.join((run.backend, engine, run.family, f"seed {run.seed}"))
     return [*title, ((clean(said, unicode=glyphs.unicode), "dim"),)]
@@ -162,7 +166,8 @@ def short_checks(checks: Sequence[Check], width: int, glyphs: Glyphs) -> list[Li
     column = max(map(cells, names), default=0)
     lines: list[Line] = []
     for check, name in zip(checks, names, strict=True):
-        seen = wrap(clean(check.seen, unicode=glyphs.unicode), width=width, first=(" " * (8 + column + 2), ""))
+        said = clean(check.seen, unicode=glyphs.unicode)
+        seen = wrap(said, width=width, first=(" " * (8 + column + 2), ""), whole=glyphs.whole)
         head: Line = ((f"{check.verdict:<8}", check.verdict), (name + " " * (column - cells(name) + 2), ""))
         lines += [(*head, *seen[0][1:]), *seen[1:]]
     return lines
@@ -171,14 +176,20 @@ def short_checks(checks: Sequence[Check], width: int, glyphs: Glyphs) -> list[Li
 def _bad_check(check: Check, judgement: Judgement, width: int, glyphs: Glyphs) -> list[Line]:
     where = clean(facts.place(check, judgement.evidence.run), unicode=glyphs.unicode)
     name = clean(check.name, unicode=glyphs.unicode)
-    head: Line = ((f"{check.verdict:<8}", check.verdict), (name, "bold"), (f"  {where}", "dim"))
+    head: Line = ((f"{check.verdict:<8}", check.verdict), (name, "bold"))
+    beside: Line = (*head, ("  ", ""), (where, "place"))
+    fits = glyphs.whole or fit(beside, width) == beside
     told = {
+        "at": "" if fits else where,
         "expected": check.expected,
         "seen": check.seen,
         "why": check.why,
         "packets": facts.list_packets(check.packets),
     }
-    return [head, *(line for label, text in told.items() for line in _told(label, text, width, glyphs))]
+    return [
+        beside if fits else head,
+        *(line for label, text in told.items() for line in _told(label, text, width, glyphs)),
+    ]
 
 
 def _told(label: str, text: str, width: int, glyphs: Glyphs) -> list[Line]:

@@ -20,6 +20,8 @@ def again(job: Job, options: Options) -> str:
     }
     for option, value in told.items():
         words += [] if value is None else [option, str(value)]
+    for word in options.place:
+        words += ["--place", word]
     for path, text in options.settings:
         words += ["--set", f"{path}={text}"]
     return command(words)

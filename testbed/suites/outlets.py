@@ -62,6 +62,15 @@ def _summary(suite: Suite, repeats: Sequence[Repeats]) -> str:
     return suite_json(suite, repeats)
 
 
+def save_index(suite: Suite) -> None:
+    """Write the page that leads to the report of every run, beside their folders."""
+    folders = {Path(case.folder).parent for case in suite.ran if case.folder}
+    if folders:
+        from testbed.report.index import INDEX, render_index
+
+        write_report(min(folders) / INDEX, render_index(suite))
+
+
 def write_report(path: Path, text: str) -> None:
     """Write a report whole, in a folder that is made where it is missing."""
     with disk_errors(path):

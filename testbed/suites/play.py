@@ -19,7 +19,8 @@ from testbed.suite import Ended, Policy, Result, run_suite
 from testbed.suites import capacity
 from testbed.suites.choose import Turn, longest_first
 from testbed.suites.durations import load_durations, save_durations
-from testbed.suites.outlets import Outlets
+from testbed.suites.engines import EnginePool, open_pool
+from testbed.suites.outlets import Outlets, save_index
 from testbed.suites.printing import print_json, print_summary, watcher
 from testbed.terminal import Progress, print_error
 from testbed.verdict.value import Outcome
@@ -38,6 +39,7 @@ class Wish:
     fail_fast: bool = False
     shard: str = ""
     as_json: bool = False
+    engines: tuple[str, ...] = ()  # that the runs are spread over
     outlets: Outlets = field(default_factory=Outlets)
 
 
@@ -102,6 +104,7 @@ def report(suite: Suite, options: Options, wish: Wish) -> None:
         print_json(suite, repeats) if wish.as_json else print_summary(suite, repeats)
         for backend in {case.backend for case in suite.ran if case.backend}:
             save_durations(options.out, backend, _measured(suite, backend))
+        save_index(suite)
     wish.outlets.write(suite, repeats)
 
 
@@ -112,7 +115,8 @@ def _measured(suite: Suite, backend: str) -> dict[str, float]:
 def prepare(turns: Sequence[Turn], options: Options, wish: Wish, progress: Progress) -> tuple[tuple[Turn, ...], Policy]:
     """The order in which the turns begin, and how many go on at a time."""
     if len(turns) == 1:
-        return tuple(turns), Policy(retries=wish.retries)
+        pool = _pool(wish, USUAL_HOSTS, progress, turns)
+        return tuple(turns), Policy(retries=wish.retries, pool=pool)
     backend, _ = choose_backend(options.backend)
     shapes = {path: shape_of(path, options, backend) for path in {turn.job.path for turn in turns}}
     hosts = max(len(shape.hosts) if shape else USUAL_HOSTS for shape in shapes.values())
@@ -127,8 +131,16 @@ def prepare(turns: Sequence[Turn], options: Options, wish: Wish, progress: Progr
     )
     if plan.why:
         progress(turns[0].job.folder_name, plan.why)
+    pool = _pool(wish, hosts, progress, turns)
+    jobs, idle = (pool.jobs, min(capacity.MOST_IDLE, pool.jobs)) if pool else (plan.jobs, plan.idle)
     ordered = longest_first(turns, load_durations(options.out, backend), shapes.__getitem__)
-    return ordered, Policy(plan.jobs, plan.idle, wish.retries, wish.fail_fast)
+    return ordered, Policy(jobs, idle, wish.retries, wish.fail_fast, pool)
+
+
+def _pool(wish: Wish, hosts: int, progress: Progress, turns: Sequence[Turn]) -> EnginePool | None:
+    if not wish.engines:
+        return None
+    return open_pool(wish.engines, wish.jobs, hosts, lambda words: progress(turns[0].job.folder_name, words))
 
 
 def shape_of(path: Path, options: Options, backend: str) -> Likeness | None:

@@ -45,7 +45,8 @@ def print_judgement(judgement: Judgement, folder: Path) -> None:
     """The ladder, the checks, the verdict."""
     from testbed.report.text import render_text
 
-    print_lines(render_text(judgement, width=width(), unicode=unicode_output(), folder=str(folder)))
+    whole = not sys.stdout.isatty()  # a log wraps nothing, and is searched
+    print_lines(render_text(judgement, width=width(), unicode=unicode_output(), folder=str(folder), whole=whole))
 
 
 def _print_one_of_many(result: Result, as_json: bool, done: int, total: int) -> None:

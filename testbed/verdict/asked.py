@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from testbed.agent.impairments import NONE, Impairment
-from testbed.evidence import Evidence, HostFacts, WireChanged
+from testbed.evidence import ClockFacts, Evidence, HostFacts, WireChanged
 from testbed.plan import Plan
 
 BETWEEN_NS = 5_000_000  # this near to a change of phase, either may have held
@@ -21,6 +21,18 @@ BETWEEN_NS = 5_000_000  # this near to a change of phase, either may have held
 def addresses(evidence: Evidence) -> dict[str, str]:
     """Host names by address, as `ipaddress` prints it."""
     return {str(ip_address(facts.address)): facts.host for facts in evidence.all(HostFacts)}
+
+
+def unsure_delays(evidence: Evidence) -> dict[tuple[str, str], int]:
+    """By source and destination, how far a time under way may be off, in ns; empty where all hosts have one clock."""
+    clocks = evidence.all(ClockFacts)
+    sure = {clock.host: clock.sure_ns for clock in clocks}
+    return {
+        (a.host, b): a.between.get(b, a.sure_ns + sure[b])  # without packets both ways, each alone tells
+        for a in clocks
+        for b in sure
+        if b != a.host
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ def merge(evidence: Evidence) -> Capture:
         interfaces += _interfaces(evidence, vantage, capture)
         statistics += _statistics(evidence, vantage, capture, first)
         frames += [
-            ((frame.time_ns, _rank(vantage, frame), first), replace(frame, interface=first + frame.interface))
+            ((frame.time_ns, rank(vantage, frame), first), replace(frame, interface=first + frame.interface))
             for frame in capture.frames
-            if not _is_canary(frame, capture.interfaces)
+            if not is_canary(frame, capture.interfaces)
         ]
     frames.sort(key=lambda entry: entry[0])
     warnings = tuple(f"{vantage}: {says}" for vantage in vantages(evidence) for says in _warnings(evidence, vantage))
@@ -76,7 +76,8 @@ def _warnings(evidence: Evidence, vantage: str) -> tuple[str, ...]:
     return evidence.captures[vantage].warnings
 
 
-def _rank(vantage: str, frame: Frame) -> int:
+def rank(vantage: str, frame: Frame) -> int:
+    """Where on a packet's way it was captured: the order of frames whose times are equal."""
     if vantage == WIRE:
         return 1
     if BEHIND in vantage:
@@ -84,7 +85,8 @@ def _rank(vantage: str, frame: Frame) -> int:
     return 0 if frame.direction is Direction.OUT else 2
 
 
-def _is_canary(frame: Frame, interfaces: tuple[Interface, ...]) -> bool:
+def is_canary(frame: Frame, interfaces: tuple[Interface, ...]) -> bool:
+    """Whether the lab sent it to see whether it is heard."""
     link_type = interfaces[frame.interface].link_type if interfaces else LinkType.ETHERNET
     return link_type == LinkType.ETHERNET and frame.data[12:14] == CANARY
 

@@ -146,7 +146,7 @@ def _too_slow(one: Share) -> str | None:
     """The median, since a busy machine may hold back a few; a queue behind a rate has no upper bound."""
     most = delay_bounds(one.asked)[1]
     middle = one.quantile_ns(0.5)
-    if one.asked.rate_bit or middle is None or middle <= most + max(LATE_NS, LATE_PART * most):
+    if one.asked.rate_bit or middle is None or middle - one.unsure_ns <= most + max(LATE_NS, LATE_PART * most):
         return None
     return (
         f"at most {show_ms(most)} were asked for from {one.source} to {one.destination}, "

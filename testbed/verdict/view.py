@@ -18,7 +18,7 @@ from testbed.profile import kernel_version
 from testbed.scenario.model import Expect, PacketClass, expect_on
 from testbed.tcp.connection import Connection, Role
 from testbed.tcp.trace import trace_connections
-from testbed.verdict.asked import addresses
+from testbed.verdict.asked import addresses, unsure_delays
 from testbed.verdict.classes import is_a, name
 from testbed.verdict.merge import dropped, merge
 from testbed.verdict.shortfalls import find_shortcomings
@@ -96,7 +96,7 @@ def look(evidence: Evidence) -> View:
     connections = tuple(trace_connections([packet for packet in wire if packet.protocol == Protocol.TCP]))
     fates = find_fates(evidence, plan, trace, packets)
     by_number = {packet.number: packet for packet in packets}
-    traffic = measure(plan, fates.asking, fates.trips, by_number)
+    traffic = measure(plan, fates.asking, fates.trips, by_number, unsure_delays(evidence))
     shortcomings = find_shortcomings(evidence, plan, fates.asking, traffic, wire)
     expect, places = expect_on(evidence.scenario.expect, kernel_of(evidence))
     return View(

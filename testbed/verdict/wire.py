@@ -7,13 +7,13 @@ stretch is a `Share` of its traffic, measured for itself; `Traffic` is the whole
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from testbed.agent.impairments import NONE, Impairment
 from testbed.packet import Packet
 from testbed.plan import Plan
 from testbed.verdict.asked import Asking
-from testbed.verdict.value import Change, Trip
+from testbed.verdict.value import NEVER_CAPTURED, Change, Trip
 
 ETHERNET = 14
 
@@ -46,6 +46,7 @@ class Share:
     duplicates: int  # by chance
     corrupted: int  # by chance
     delays_ns: tuple[int, ...]  # in order of length; those that a fault held back left out
+    unsure_ns: int = 0  # so far off may each of them be: the two ends' clocks are not one
 
     @property
     def name(self) -> str:
@@ -100,18 +101,34 @@ class Traffic:
         return any(share.asked != NONE for share in self.shares)
 
 
-def measure(plan: Plan, asking: Asking, trips: Iterable[Trip], packets: Mapping[int, Packet]) -> tuple[Traffic, ...]:
-    """The traffic of each direction that had packets, or of which something was asked."""
+def measure(
+    plan: Plan,
+    asking: Asking,
+    trips: Iterable[Trip],
+    packets: Mapping[int, Packet],
+    unsure_ns: Mapping[tuple[str, str], int] | None = None,
+) -> tuple[Traffic, ...]:
+    """The traffic of each direction that had packets, or of which something was asked.
+
+    `unsure_ns`: by source and destination, how far the difference of their clocks may be off, where they have two.
+    """
     by_direction: dict[tuple[str, str], list[Trip]] = {}
     for trip in trips:
         by_direction.setdefault((trip.source, trip.destination), []).append(trip)
     names = [host.name for host in plan.hosts]
     return tuple(
-        _traffic(asking, a, b, by_direction.get((a, b), []), packets)
+        _unsure(_traffic(asking, a, b, by_direction.get((a, b), []), packets), (unsure_ns or {}).get((a, b), 0))
         for a in names
         for b in names
         if a != b and ((a, b) in by_direction or asking.ever(a, b))
     )
+
+
+def _unsure(traffic: Traffic, unsure_ns: int) -> Traffic:
+    if not unsure_ns:
+        return traffic
+    shares = tuple(replace(share, unsure_ns=unsure_ns) for share in traffic.shares)
+    return Traffic(replace(traffic.whole, unsure_ns=unsure_ns), shares)
 
 
 def _traffic(
@@ -168,7 +185,7 @@ def _share(
         sum(trip.fate == "delivered" for trip in carried),
         len(lost),
         sum(trip.cause.startswith("fault ") for trip in lost),
-        sum(trip.cause == "never captured" for trip in lost),
+        sum(trip.cause == NEVER_CAPTURED for trip in lost),
         sum(trip.cause in ("queue full", "chance or a full queue") for trip in lost),
         sum(trip.fate == "duplicate" and trip.by == "chance" for trip in trips),
         sum(trip.change is Change.CORRUPTED and trip.by == "chance" for trip in carried),

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from testbed.agent.impairments import KEYS, NONE, Impairment
 from testbed.scenario.faults import Fault
 from testbed.scenario.units import Range, format_duration, format_percent, format_rate
+from testbed.verdict.asked import unsure_delays
 from testbed.verdict.connection_checks import MOST
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.merge import BEHIND, dropped
-from testbed.verdict.value import Change, Outcome, Trip
+from testbed.verdict.value import NEVER_CAPTURED, Change, Outcome, Trip
 from testbed.verdict.view import View
 from testbed.verdict.wire import Share, Traffic, show_ms
 
@@ -63,6 +64,7 @@ def show_had(one: Share) -> str:
         said += f", {one.corrupted} of them with a bit flipped"
     if one.delays_ns:
         said += f", after {show_ms(one.delays_ns[0])} to {show_ms(one.delays_ns[-1])}"
+        said += f" (to within {show_ms(one.unsure_ns)})" if one.unsure_ns else ""
     return said
 
 
@@ -154,7 +156,10 @@ def _count(view: View, question: Question) -> Answer:
     trips = _trips(view, direction)
     found = [trip for trip in trips if COUNTED[name](trip)]
     expected, seen = wanted.show(), str(len(found))
-    if why := _never_captured(view, direction, trips):
+    # Of those that were never captured any number may be lost: they do not matter where the answer is the same for all.
+    surely = sum(trip.cause != NEVER_CAPTURED for trip in found)
+    open_question = name != "lost" or len({number in wanted for number in range(surely, len(found) + 1)}) == 2
+    if why := _never_captured(view, direction, trips if open_question else ()):
         return Answer(Outcome.UNKNOWN, expected, seen, why)
     packets = tuple(map(_number, found))[:MOST]
     if len(found) in wanted:
@@ -184,11 +189,25 @@ def _delay(view: View, question: Question) -> Answer:
         return Answer(Outcome.UNKNOWN, expected, "no packet was delivered", "no packet's time could be measured")
     seen = f"{show_ms(min(timed.values()))}..{show_ms(max(timed.values()))}"
     wrong = [trip for trip, took in timed.items() if took not in wanted]
+    unsure = unsure_delays(view.evidence)
+    if any(
+        (may := unsure.get((trip.source, trip.destination), 0)) and _may_lie(took, may, wanted)
+        for trip, took in timed.items()
+    ):
+        worst = max(unsure.values())
+        return Answer(
+            Outcome.UNKNOWN, expected, seen, f"the hosts' clocks are the same to within {show_ms(worst)} only"
+        )
     if not wrong:
         return Answer(Outcome.PASSED, expected, seen)
     packets = tuple(map(_number, wrong))[:MOST]
     why = f"{len(wrong)} of {len(timed)} packets took another time; {view.say(packets[0])}, {show_ms(timed[wrong[0]])}"
     return Answer(Outcome.FAILED, expected, seen, why, packets)
+
+
+def _may_lie(took_ns: int, unsure_ns: int, wanted: Range) -> bool:
+    """Whether a time that may be off by so much could lie on the other side of an end of the range."""
+    return any((took_ns + by in wanted) != (took_ns in wanted) for by in (-unsure_ns, unsure_ns))
 
 
 def _never_captured(view: View, direction: str, trips: Iterable[Trip]) -> str:
@@ -198,7 +217,7 @@ def _never_captured(view: View, direction: str, trips: Iterable[Trip]) -> str:
         for b in (name for name, role in hosts.items() if destination in (name, role)):
             if why := _unseen(view, a, b):
                 return why
-    unseen = sum(trip.cause == "never captured" for trip in trips)
+    unseen = sum(trip.cause == NEVER_CAPTURED for trip in trips)
     return f"{unseen} packets were never captured, and nothing says what became of them" if unseen else ""
 
 

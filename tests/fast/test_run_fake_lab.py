@@ -117,7 +117,7 @@ class FakeAgent:
             self._play()
 
     def _before(self, do: str, message: Message) -> list[Message]:
-        if do != "fetch":
+        if do not in ("fetch", "capture.follow"):
             return []
         halves = (RECORD[:9], RECORD[9:])
         return [{"event": "chunk", "id": message["id"], "data": base64.b64encode(half).decode()} for half in halves]
@@ -130,6 +130,7 @@ class FakeAgent:
             "canary.wait": {"heard": self._lab.hears},
             "capture.stop": {"packets": 1, "dropped": 0, "bytes": len(RECORD), "path": "/tmp/capture"},
             "fetch": {"bytes": len(RECORD)},
+            "capture.follow": {"bytes": len(RECORD)},
             "reset": {"clean": not self._lab.left, "left": self._lab.left},
             "wire.probe": {"portable": {"ok": True, "says": ""}, "netem": {"ok": self._lab.netem, "says": "none here"}},
             "wire.read": {"up": True, "in": 5, "out": 4, "dropped": 1, "duplicated": 0, "ledger": []},

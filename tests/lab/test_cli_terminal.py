@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 
 import pytest
-from command_driver import COMMAND, ROOT, Seeds, testbed
+from command_driver import COMMAND, ROOT, WIDE, Seeds, testbed
+from terminal_driver import on_terminal
+
+from testbed.report.escape import cells
 
 pytestmark = pytest.mark.lab
-
-
-def on_terminal(*words: str, **environment: str) -> str:
-    """What the command writes to a terminal that is its standard output."""
-    ours, its = pty.openpty()
-    clear = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    with subprocess.Popen(
-        [*COMMAND, *words], cwd=ROOT, env={**clear, **environment}, stdin=its, stdout=its, stderr=its
-    ) as process:
-        os.close(its)
-        printed = b""
-        while got := _read(ours):
-            printed += got
-    os.close(ours)
-    assert process.returncode == 0, printed
-    return printed.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 1 << 16)
-    except OSError:  # EIO: the other end is closed
-        return b""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +24,7 @@ def _read(terminal: int) -> bytes:
 )
 def test_escapes(seeds: Seeds, environment: dict[str, str], coloured: bool) -> None:
     """A terminal gets colours unless NO_COLOR or a dumb one says otherwise; the text is the same."""
-    printed = on_terminal("check", str(seeds.folder("hola")), **environment)
+    printed = on_terminal("check", str(seeds.folder("hola")), environment=environment)
     assert ("\x1b[" in printed) is coloured
     assert "all 16 checks passed" in printed
 
@@ -62,6 +41,39 @@ def test_ascii_where_the_terminal_is(seeds: Seeds) -> None:
     plain = testbed("check", seeds.folder("hola"), PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert plain.returncode == 0, plain.stderr
     assert plain.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    ("environment", "ascii_only"),
+    [
+        ({"LC_ALL": "C"}, True),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "", "LC_CTYPE": "", "LANG": "C"}, True),
+        ({"LC_ALL": "", "LC_CTYPE": "", "LANG": ""}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, False),
+    ],
+)
+def test_ascii_where_the_locale_has_no_unicode(seeds: Seeds, environment: dict[str, str], ascii_only: bool) -> None:
+    """Python writes UTF-8 in the locale C too; a terminal of that locale need not understand it."""
+    printed = testbed("report", "--text", seeds.folder("hola"), **environment)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.isascii() is ascii_only
+
+
+@pytest.mark.parametrize("columns", [80, 132])
+def test_as_wide_as_the_terminal(seeds: Seeds, columns: int) -> None:
+    """The ladder takes the terminal's width, and no line more."""
+    printed = on_terminal("report", "--text", str(seeds.folder("hola")), columns=columns, environment={"NO_COLOR": "1"})
+    lines = printed.replace("\r\n", "\n").splitlines()
+    assert max(map(cells, lines)) == columns
+
+
+def test_report_as_text_is_that_of_the_run(seeds: Seeds) -> None:
+    """`testbed report --text` prints what the run printed, and writes nothing."""
+    folder = seeds.folder("hola")
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert testbed("report", "--text", folder).stdout == testbed("check", folder).stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_report_is_made_again(seeds: Seeds) -> None:
@@ -81,5 +93,7 @@ def test_analyze_reads_what_runs_wrote(seeds: Seeds) -> None:
     assert "complete" in named.stdout
     with path.open("rb") as file:
         command = [*COMMAND, "analyze", "-"]
-        piped = subprocess.run(command, cwd=ROOT, stdin=file, capture_output=True, text=True, check=False)
+        piped = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **WIDE}, stdin=file, capture_output=True, text=True, check=False
+        )
     assert (piped.returncode, piped.stdout) == (0, named.stdout)

@@ -52,12 +52,20 @@ def answers(*command: str, **environment: str) -> bool:
 
 @pytest.fixture(params=["docker compose", "docker-compose"])
 def compose(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], dict[str, str]]:
-    """A compose command, and the environment in which a run finds that one and not the other."""
+    """A compose command, and the environment in which a run finds that one and not the other.
+
+    TESTBED_COMPOSE_PLUGIN may name the binary of a plugin that is not installed.
+    """
     without_plugin = {"DOCKER_CONFIG": str(tmp_path)}
     if request.param == "docker compose":
-        if not answers("docker", "compose", "version"):
-            pytest.skip("`docker compose` is not installed")
-        return ["docker", "compose"], {}
+        if answers("docker", "compose", "version"):
+            return ["docker", "compose"], {}
+        if not (plugin := os.environ.get("TESTBED_COMPOSE_PLUGIN")):
+            pytest.skip("`docker compose` is not installed, and TESTBED_COMPOSE_PLUGIN names none")
+        (tmp_path / "cli-plugins").mkdir()
+        (tmp_path / "cli-plugins" / "docker-compose").symlink_to(plugin)
+        assert answers("docker", "compose", "version", **without_plugin)
+        return ["docker", "compose"], without_plugin
     if not answers("docker-compose", "version"):
         pytest.skip("docker-compose is not installed")
     if answers("docker", "compose", "version", **without_plugin):
@@ -78,9 +86,9 @@ Compose = Callable[..., subprocess.Popen[str]]
 
 
 @contextmanager
-def up(command: list[str], project: str) -> Iterator[Compose]:
+def up(command: list[str], project: str, **settings: str) -> Iterator[Compose]:
     """compose.yaml alone, up and down again; gives what starts a command of that project."""
-    environment = {**os.environ, "TESTBED_BRIDGE": bridge_name(project)}
+    environment = {**os.environ, **settings, "TESTBED_BRIDGE": bridge_name(project)}
 
     def start(*words: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
@@ -104,10 +112,10 @@ def test_compose_file_alone_is_a_hub(
     engine: docker_module.DockerClient, image: str, compose: tuple[list[str], dict[str, str]], tmp_path: Path
 ) -> None:
     """After a plain `up -d` the sniffer hears every frame between client and server; `down` leaves nothing."""
-    command, _ = compose
+    command, environment = compose
     project = f"alone{os.getpid()}{len(command)}"
     mine: dict[str, str | list[str] | bool] | None = {"label": f"com.docker.compose.project={project}"}
-    with up(command, project) as start:
+    with up(command, project, **environment) as start:
         containers = engine.containers.list(all=True, filters=mine)
         hosts = {each.labels["com.docker.compose.service"]: each for each in containers}
         assert set(hosts) == {"client", "server", "sniffer", "hub"}

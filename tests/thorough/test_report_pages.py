@@ -5,28 +5,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from report_builder import HOSTILE, STORIES, Story, crowd, hola, hostile, judge_by_hand, lost_synack
 
+from testbed.report import cards
 from testbed.report import html as page
 from testbed.report.html import render_html
 from testbed.report.ink import element, write
 from testbed.report.svg import render_svg
+from testbed.verdict.value import Check, Outcome
 
 EVERY = sorted(STORIES)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Seen(HTMLParser):
-    """What a browser would find in a page: elements with attributes, texts of style sheets."""
+    """What a browser would find in a page: elements with attributes, texts of style sheets and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.styles: list[str] = []
+        self.scripts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -35,6 +39,8 @@ class Seen(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.elements and self.elements[-1][0] == "style" and data.strip():
             self.styles.append(data)
+        if self.elements and self.elements[-1][0] == "script" and data.strip():
+            self.scripts.append(data)
 
     def all(self, attribute: str) -> list[str]:
         return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
@@ -105,7 +111,7 @@ def test_parts_of_a_drawing_are_escaped_where_they_are_made() -> None:
 def test_the_drawing_tells_losses_and_waits() -> None:
     """Each lost packet has its cross and its cause; a wait of a second is a marked break."""
     svg = render_svg(lost_synack())
-    assert svg.count("<path") == 3
+    assert svg.count('class="lost" stroke-width') == 3
     assert {"fault 0: drop SYN-ACK", "behind the wire: chance", "before the wire: link down", "1.014 s later"} <= set(
         texts(svg)
     )
@@ -134,30 +140,40 @@ def test_many_rows_are_folded_in_the_drawing() -> None:
 
 def test_nothing_from_outside_becomes_markup() -> None:
     """Payload, logs, names and causes with markup, escapes and right-to-left marks are shown as text."""
-    for text in (render_svg(hostile()), render_html(hostile())):
-        assert "<script" not in text.lower()
+    for text, scripts in ((render_svg(hostile()), 0), (render_html(hostile()), 1)):
+        assert text.lower().count("<script") == scripts
         assert "&lt;script&gt;" in text
         assert not [char for char in text if char != "\n" and not char.isprintable()]
     assert HOSTILE not in render_html(hostile())
 
 
+def sources(policy: str, kind: str) -> set[str]:
+    """The hashes that a policy allows for a kind of source."""
+    directive = next(part for part in policy.split("; ") if part.startswith(kind))
+    return set(re.findall(r"'sha256-([^']+)'", directive))
+
+
+def hashes(texts: list[str]) -> set[str]:
+    return {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts}
+
+
 @pytest.mark.parametrize("name", EVERY)
-def test_the_page_allows_its_own_styles_and_nothing_else(name: str) -> None:
-    """The policy lists the hash of each style sheet; there is no script, no handler, no inline style, no address."""
+def test_the_page_allows_its_own_styles_and_script_and_nothing_else(name: str) -> None:
+    """The policy lists the hash of each style sheet and of the script; no handler, no inline style, no address."""
     seen = Seen(render_html(STORIES[name]()))
     policy = next(
         attributes["content"]
         for tag, attributes in seen.elements
         if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
     )
-    hashes = {base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in seen.styles}
     assert "default-src 'none'" in policy
-    assert len(hashes) == 2
-    assert set(re.findall(r"'sha256-([^']+)'", policy)) == hashes
+    assert (len(seen.styles), len(seen.scripts)) == (2, 1)
+    assert sources(policy, "style-src") == hashes(seen.styles)
+    assert sources(policy, "script-src") == hashes(seen.scripts)
     assert "unsafe" not in policy
-    assert not {"script", "iframe", "object", "link", "img", "base"} & {tag for tag, _ in seen.elements}
+    assert not {"iframe", "object", "link", "img", "base", "form"} & {tag for tag, _ in seen.elements}
     assert not [name for _, attributes in seen.elements for name in attributes if name == "style" or name[:2] == "on"]
-    assert all(target.startswith("#p") for target in seen.all("href"))
+    assert all(target.startswith("#") for target in seen.all("href"))
     assert not seen.all("src")
 
 
@@ -185,9 +201,21 @@ def test_the_page_tells_the_run() -> None:
     assert "lost on arrival: fault 0: drop SYN-ACK" in text
 
 
-def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cited packets beyond the table are named without a link to nowhere."""
+def test_a_long_list_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit only packets that are drawn or pointed at are listed, so that no link leads to nowhere."""
     monkeypatch.setattr(page, "LISTED_PACKETS", 10)
-    text = render_html(crowd(20))
-    assert "and 170 more; all of them are in the run folder." in text
-    assert not Seen(text).all("href")
+    monkeypatch.setattr(cards, "DISSECTED", 5)
+    text = render_html(crowd(40))
+    listed = text.count("<details><summary><i>")
+    assert 10 < listed <= 10 + 60
+    assert f"and {360 - listed} more; all of them are in the run folder." in text
+    seen = Seen(text)
+    assert {target[1:] for target in seen.all("href")} <= set(seen.all("id"))
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    """A text of a million characters does not fill the page."""
+    check = Check("c", Outcome.FAILED, "x", "y" * 1_000_000, "z")
+    text = render_html(replace(hola(), checks=(check,)))
+    assert "... (1000000 characters)" in text
+    assert len(text) < 200_000

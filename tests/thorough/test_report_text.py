@@ -14,6 +14,7 @@ from testbed.report.escape import cells
 from testbed.report.facts import display_filter, rerun
 from testbed.report.style import STYLES
 from testbed.report.text import plain, render_text
+from testbed.suites.printing import print_judgement
 from testbed.tcp.connection import Endpoint, Finding
 from testbed.verdict.value import Check, Judgement, Outcome
 
@@ -43,6 +44,50 @@ def test_no_line_is_wider_than_asked(name: str, width: int, unicode: bool) -> No
     """Whatever the width and whatever the texts, the terminal never wraps."""
     lines = shown(STORIES[name](), width, unicode=unicode).splitlines()
     assert max(map(cells, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_place_in_a_file_is_one_word_in_a_log(width: int) -> None:
+    """A log wraps nothing: wherever a file's place stands, it can be searched for; on a terminal all of it is there."""
+    folder = "/builds/group/project/" + "a-long-folder-name/" * 6
+    place = f"{folder}hangs.yaml:13"
+    why = f"the payload file of {place}, cannot be read; see also hangs-for-a-very-long-time-indeed-and-more.yaml:5"
+    judgement = lost_synack()
+    checks = tuple(replace(check, seen=place, why=why) for check in judgement.checks)
+    run = replace(judgement.evidence.run, scenario_file=f"{folder}hangs.yaml")
+    records = (run, *judgement.evidence.records[1:], Problem("play", f"see {place}"))
+    changed = replace(judgement, checks=checks, evidence=replace(judgement.evidence, records=records))
+    log = plain(render_text(changed, width=width, unicode=True, folder=folder, whole=True))
+    failed = sum(check.verdict is not Outcome.PASSED for check in checks)
+    assert f"failed  handshake.duration  {place}" in log.splitlines()
+    assert log.count(place) == 2 * failed + 2  # seen and why of each, the place of the one that has a line, the problem
+    assert log.count(" hangs-for-a-very-long-time-indeed-and-more.yaml:5\n") == failed
+    assert f"{folder}/" in log
+    terminal = shown(changed, width)
+    assert max(map(cells, terminal.splitlines())) <= width
+    assert place in "".join(terminal.split())
+
+
+def test_what_is_printed_into_a_log_has_whole_places(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Standard output that is no terminal: the run folder and the scenario's line are there to be searched for."""
+    monkeypatch.setenv("COLUMNS", "60")
+    folder = tmp_path / ("a-long-folder-name" * 5) / "lost-synack"
+    print_judgement(lost_synack(), folder)
+    printed = capsys.readouterr().out
+    assert f"{folder}/" in printed
+    assert "lost-synack.yaml:13" in printed
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_only_places_are_whole_in_a_log(width: int) -> None:
+    """What a peer sends does not make a log wider, but where it looks like a place in a file."""
+    log = plain(render_text(hostile(), width=width, unicode=True, whole=True)).splitlines()
+    assert all(cells(line) <= width or "/" in line or ":3" in line for line in log)
+    long = replace(hola(), checks=(Check("c", Outcome.FAILED, "x" * 500, "y" * 500, "z " * 300),))
+    log = plain(render_text(long, width=width, unicode=True, whole=True)).splitlines()
+    assert all(cells(line) <= width or "/" in line for line in log)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -1,0 +1,44 @@
+"""The capture files of the agents (docs/agent-protocol.md, Capture files), whole or as they grow. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from testbed.pcap.frame import Direction, Frame
+
+_RECORD = struct.Struct("<QIIB")  # time_ns, length on the wire, captured length, direction
+
+
+def read_records(content: bytes) -> Iterator[Frame]:
+    """The frames of an agent's capture file."""
+    offset = 0
+    while offset < len(content):
+        time_ns, length, captured, direction = _RECORD.unpack_from(content, offset)
+        offset += _RECORD.size
+        yield Frame(time_ns, content[offset : offset + captured], length, 0, Direction(direction))
+        offset += captured
+
+
+class Growing:
+    """A capture file that comes in pieces, cut anywhere."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, piece: bytes) -> list[Frame]:
+        """The frames that are whole with this piece."""
+        content = self._rest + piece
+        end = _end_of_whole(content)
+        self._rest = content[end:]
+        return list(read_records(content[:end]))
+
+
+def _end_of_whole(content: bytes) -> int:
+    offset = 0
+    while offset + _RECORD.size <= len(content):
+        _, _, captured, _ = _RECORD.unpack_from(content, offset)
+        if offset + _RECORD.size + captured > len(content):
+            break
+        offset += _RECORD.size + captured
+    return offset
