@@ -37,6 +37,12 @@ test: $(VENV)/.dev ## run all tests; those in a lab need a Docker engine, or roo
 test-vm: $(VENV)/.dev ## run the netem lane in a virtual machine (qemu); make test-vm ARGS="-k delay"
 	@$(VENV)/bin/python -m tests.vm $(ARGS)
 
+swarm-demo: $(VENV)/.dev ## two Docker engines on this machine, one scenario over both, and down again (root)
+	@$(VENV)/bin/python -m tests.lab.swarm_pair demo
+
+test-swarm: $(VENV)/.dev ## run all that is tested over two engines, every seed, handshake and teardown (root)
+	@TESTBED_SWARM=all $(VENV)/bin/python -m pytest -q tests/lab/test_swarm.py $(ARGS)
+
 fast: $(VENV)/.dev ## run the fast tests: no Docker, no sleep
 	@$(VENV)/bin/python -m pytest tests/fast $(ARGS)
 
@@ -60,4 +66,4 @@ clean: $(VENV)/.run ## remove what killed runs left, and the results
 	@$(TESTBED) clean
 	@rm -rf results
 
-.PHONY: help docs scenario scenarios test test-vm fast check images doctor clean
+.PHONY: help docs scenario scenarios test test-vm fast check images doctor clean swarm-demo test-swarm

@@ -205,6 +205,16 @@ class Swarm:
         for engine in others:
             engine.docker("swarm", "join", "--token", token, "--advertise-addr", engine.address, first.address)
 
+    def await_ready(self) -> None:
+        """Wait until the manager holds every engine for ready."""
+        deadline = time.monotonic() + UP_TIMEOUT_S
+        while (told := self.engines[0].docker("node", "ls", "--format", "{{.Status}}").split()) != ["Ready"] * len(
+            self.engines
+        ):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the engines are {told}")
+            time.sleep(0.2)
+
     def down(self) -> None:
         """Take everything down, whatever state it is in; nothing is left."""
         for engine in self.engines:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from report_builder import HOSTILE, STORIES, Story, crowd, hola, hostile, judge_by_hand, lost_synack
 
+from testbed.evidence import Timing
 from testbed.report import cards
 from testbed.report import html as page
 from testbed.report.html import render_html
@@ -190,7 +191,13 @@ def test_every_link_has_its_target(name: str) -> None:
 def test_the_page_tells_the_run() -> None:
     """Verdict, checks with their lines, filter, command to run again, logs, table of connections, ledger, link."""
     text = render_html(hola())
-    for told in ("all 3 checks passed", "hola.yaml:12", "tcp.port == 7456", "testbed run hola --seed 7 --family ipv4"):
+    for told in (
+        "all 3 checks passed",
+        "hola.yaml:12",
+        "tcp.port == 7456",
+        "testbed run hola --seed 7 --family ipv4",
+        "testbed rerun . --out ../..",
+    ):
         assert told in text
     for told in ("Got connection from", "0.0.0.0:7456", "LISTEN", "net.ipv4.tcp_syn_retries", "ShADadFf", "6.18.0"):
         assert told in text
@@ -219,3 +226,12 @@ def test_long_texts_are_cut_and_say_so() -> None:
     text = render_html(replace(hola(), checks=(check,)))
     assert "... (1000000 characters)" in text
     assert len(text) < 200_000
+
+
+def test_the_page_is_the_same_when_it_is_made_again() -> None:
+    """How long a run took, which is known once the page is written, is not in it: made again it is the same."""
+    judgement = lost_synack()
+    timed = (*judgement.evidence.records, Timing({"lab_up": 12.5, "total": 20.0}))
+    assert render_html(replace(judgement, evidence=replace(judgement.evidence, records=timed))) == render_html(
+        judgement
+    )

@@ -42,7 +42,7 @@ def remove_swarm_lab(
     troubles: list[str] = []
     number = 0
     with ThreadPoolExecutor(max_workers=max(1, min(len(engines), 16))) as pool:
-        asked = [(name, pool.submit(_remove_containers, client, label)) for name, client in engines.items()]
+        asked = [(name, pool.submit(_remove_here, client, label)) for name, client in engines.items()]
         for name, future in asked:
             try:
                 number += future.result()
@@ -52,7 +52,8 @@ def remove_swarm_lab(
     return Removed(number + made, (*troubles, *says))
 
 
-def _remove_containers(client: docker_module.DockerClient, label: str) -> int:
+def _remove_here(client: docker_module.DockerClient, label: str) -> int:
+    """The containers on one engine, and the networks that are its own: a lab of compose has one."""
     import docker
 
     with engine_errors("removing containers"):
@@ -65,7 +66,10 @@ def _remove_containers(client: docker_module.DockerClient, label: str) -> int:
             except docker.errors.APIError as error:
                 if error.status_code != 409 or "already in progress" not in str(error.explanation):
                     raise
-        return len(found)
+        local = client.api.networks(filters={"label": label, "scope": "local"})
+        for network in local:
+            client.api.remove_network(network["Id"])
+        return len(found) + len(local)
 
 
 def _remove_networks(managers: Mapping[str, docker_module.DockerClient], label: str) -> tuple[int, list[str]]:
@@ -126,11 +130,8 @@ def remove_dead_swarm_labs(words: Iterable[str], say: Say) -> Removed:
 
 def _labels(client: docker_module.DockerClient) -> list[Mapping[str, Any]]:
     filters = {"label": [RUN_LABEL, OWNER_LABEL]}
-    return [each["Labels"] for each in (*client.api.containers(all=True, filters=filters), *_networks(client))]
-
-
-def _networks(client: docker_module.DockerClient) -> list[Mapping[str, Any]]:
-    return list(client.api.networks(filters={"label": [RUN_LABEL, OWNER_LABEL], "scope": SWARM_SCOPE}))
+    found = (*client.api.containers(all=True, filters=filters), *client.api.networks(filters=filters))
+    return [each["Labels"] for each in found]
 
 
 def _is_dead(labels: Mapping[str, str]) -> bool:

@@ -1,0 +1,120 @@
+"""How long the catalogue takes on one and on two engines of the same machine, and what each run costs.
+
+Usage: python -m benchmarks.engines [--jobs N] [--tag T]
+
+Both engines share this machine's cores, its memory and its disk with each other and with the orchestrator: two of them
+can be faster than one only where runs wait for something else than a core (TCP's timers, mostly), and the same number
+of runs at a time would gain as much on one engine. What carries over to machines of their own is the cost per run here:
+processor time of the orchestrator, of the engine's daemons, and of the containers. The model for 50 engines in
+docs/multi-machine.md is made of these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.swarm_pair import CGROUPS, Engine, swarm, why_not
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One suite: seconds in all, how many runs, and the processor seconds of each part."""
+
+    engines: int
+    seconds: float
+    runs: int
+    passed: int
+    orchestrator_s: float
+    daemons_s: float
+    containers_s: float
+
+    def __str__(self) -> str:
+        each = 1000 / max(1, self.runs)
+        return (
+            f"{self.engines} engine(s): {self.passed} of {self.runs} passed in {self.seconds:.1f} s; processor time "
+            f"per run: orchestrator {self.orchestrator_s * each:.0f} ms, engine {self.daemons_s * each:.0f} ms, "
+            f"containers {self.containers_s * each:.0f} ms"
+        )
+
+
+def measure(engines: Sequence[Engine], chosen: Sequence[str], jobs: int) -> Measured:
+    """Play a suite on these engines, so many runs at a time on each."""
+    with tempfile.TemporaryDirectory(prefix="testbed-engines-") as name:
+        summary = Path(name) / "summary.json"
+        command = [sys.executable, "-m", "testbed", "run", *chosen, "--jobs", str(jobs), "--out", name]
+        command += ["--engines", ",".join(engine.url for engine in engines), "--summary", str(summary)]
+        before = {engine.name: daemon_s(engine) for engine in engines}
+        contained = sum(container_s(engine) for engine in engines)
+        own, start = os.times(), time.perf_counter()
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        seconds, now = time.perf_counter() - start, os.times()
+        if done.returncode not in (0, 1, 3):
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
+        told: dict[str, Any] = json.loads(summary.read_text())
+    cases = [case for case in told["cases"] if case["seconds"]]
+    return Measured(
+        len(engines),
+        seconds,
+        len(cases),
+        sum(case["verdict"] == "passed" for case in cases),
+        now.children_user + now.children_system - own.children_user - own.children_system,
+        sum(daemon_s(engine) - before[engine.name] for engine in engines),
+        sum(container_s(engine) for engine in engines) - contained,
+    )
+
+
+def daemon_s(engine: Engine) -> float:
+    """Processor seconds of an engine's daemons (dockerd, containerd, the shims that still run)."""
+    ticks = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if str(engine.folder).encode() in words:
+            ticks += sum(map(int, fields[11:15]))  # with those of children that have ended
+    return ticks / TICKS
+
+
+def container_s(engine: Engine) -> float:
+    """Processor seconds of an engine's containers, by the control group that holds them all."""
+    version_1, version_2 = CGROUPS / "cpuacct" / engine.cgroup, CGROUPS / engine.cgroup / "cpu.stat"
+    if (version_1 / "cpuacct.usage").is_file():
+        return int((version_1 / "cpuacct.usage").read_text()) / 1e9
+    return int(version_2.read_text().split()[1]) / 1e6 if version_2.is_file() else 0.0
+
+
+def main() -> None:
+    """Bring two engines up, measure one of them, then both, and say what it means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=3, help="runs at a time on each engine")
+    parser.add_argument("--tag", default="", help="the scenarios with this tag, instead of all")
+    wish = parser.parse_args()
+    if says := why_not():
+        raise SystemExit(says)
+    chosen = ["--tag", wish.tag] if wish.tag else ["--all"]
+    with swarm() as made:
+        measure(made.engines, ["bind-only"], 1)  # images are copied, and everything is loaded once
+        alone = measure(made.engines[:1], chosen, wish.jobs)
+        both = measure(made.engines, chosen, wish.jobs)
+    print(f"{os.cpu_count()} cores, {wish.jobs} runs at a time on each engine; both engines share these cores")
+    print(alone)
+    print(both)
+    print(f"two engines take {both.seconds / alone.seconds:.2f} of the time of one")
+
+
+if __name__ == "__main__":
+    main()
