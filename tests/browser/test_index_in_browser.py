@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from conftest import WIDTH, Browser
 
 from testbed.report.cases import Case, Reason, Suite
 from testbed.report.index import render_index
 from testbed.verdict.value import Outcome
+
+from .conftest import WIDTH, Browser
 
 pytestmark = pytest.mark.browser
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 
 import pytest
-from conftest import WIDTH, Browser
-from page_stories import SMALL, STORIES, STORM, failing, lost_synack, plain, storm
 
 from testbed.report.html import render_html
 from testbed.report.ladder import PacketRow, climb, fold
 from testbed.verdict.value import Judgement
+
+from .conftest import WIDTH, Browser
+from .page_stories import SMALL, STORIES, STORM, failing, lost_synack, plain, storm
 
 pytestmark = pytest.mark.browser
 

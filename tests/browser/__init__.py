@@ -1,0 +1,1 @@
+"""Reports as a person sees them, in Chromium."""
