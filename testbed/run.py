@@ -21,10 +21,12 @@ from testbed.errors import BlindError, LabError
 from testbed.injecting import ask_silence, judge_silence, set_up, steps_for
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
 from testbed.lab.contract import places_of
+from testbed.lab.sameness import check_agent, own_agent
 from testbed.live.onlooker import Onlooker, watched
 from testbed.needs import check_hosts, counters_of
 from testbed.pcap.frame import Capture, Frame, Interface, InterfaceStatistics
 from testbed.plan import LINK, SNIFFER, HostPlan, Plan
+from testbed.steady import ask_offsets, judge_clocks, looks
 from testbed.stop import Stop
 from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, fault_fired, find_engine
 
@@ -46,6 +48,7 @@ class Recorder:
     ended: set[str] = field(default_factory=set)
     relay: Callable[[str, str, Any], None] = lambda host, name, value: None
     watch: Callable[[e.Record], None] = lambda record: None
+    closed: bool = False  # the run is over: what hosts still say is no part of it
 
     def listen(self, watch: Callable[[e.Record], None]) -> None:
         """Tell of each record from now on, as it comes."""
@@ -54,6 +57,8 @@ class Recorder:
     def __call__(self, host: str, message: Message) -> None:
         """Hear one event of a host."""
         kind = message.get("event")
+        if self.closed and kind != "problem":
+            return
         if kind == "state" and message["socket"].startswith(DOCKER_DNS):
             return
         if handler := HANDLERS.get(str(kind)):
@@ -183,6 +188,7 @@ def run_plan(
         engine, engine_why = find_engine(agents, plan)
         captures = _set_up(agents, plan, hosts, engine)
         apart.prove(hosts) if apart else _prove_hub(agents, hosts)
+        offsets = looks(asked := ask_offsets(agents, hosts, places), agents.gather(asked.tickets))
         clock.lap("lab_up")
         recorder.records += [_facts(host) for host in hosts.values()]
         so_far = e.Evidence(plan.scenario, (facts, *recorder.records), {v.name: Capture((), ()) for v in captures})
@@ -191,6 +197,8 @@ def run_plan(
             _play(agents, plan, hosts, files, recorder, timeout_s, apart)
             clock.lap("play")
             seen, counts = _collect(agents, plan, hosts, captures, recorder, apart)
+            asked = ask_offsets(agents, offsets, places)
+            judge_clocks(offsets, looks(asked, agents.gather(asked.tickets)), recorder.problem)
             clock.lap("collect")
     run = replace(
         facts,
@@ -212,8 +220,9 @@ def _greet(
     roles = {**{host.name: host.role for host in plan.hosts}, **others}
     names = sorted({name for host in plan.hosts for name in host.sysctls} | set(facts.sysctls))
     answers = agents.wait([agents.ask(name, "hello", sysctls=names) for name in roles])
-    hosts = {}
+    hosts, ours = {}, own_agent()
     for (name, role), answer in zip(roles.items(), answers, strict=True):
+        check_agent(name, answer.get("agent"), ours)
         about = answer["interfaces"].get(INTERFACE, {})
         addresses = about.get(facts.family) or [""]
         hosts[name] = Host(name, role, addresses[0], about.get("mac", ""), answer["kernel"])
@@ -385,6 +394,7 @@ def _collect(
     counts += _samplings(living, answers[len(vantages) :])
     judge_silence(silence, agents.gather(ticket for _, ticket in silence), recorder.problem)
     counts += _counters(counted, agents.gather(ticket for _, ticket in counted), recorder)
+    recorder.closed = True  # what is let go sends once more, and faults may meet it: no part of the run
     held = {r.host for r in recorder.records if isinstance(r, e.ProgramEnd) and r.held}
     agents.gather([agents.ask(name, "release") for name in sorted(held - set(agents.lost))])
     if apart:
@@ -428,7 +438,12 @@ def _fetch(
         packets, dropped = answer["packets"], answer["dropped"]
         about = Interface(vantage.name, snap_length=SNAP_LENGTH, description=f"{vantage.interface} of {vantage.host}")
         statistics = InterfaceStatistics(0, received=packets + dropped, dropped=dropped)
-        seen[vantage.name] = capture = Capture((about,), tuple(read_records(content)), (statistics,))
+        try:
+            frames = tuple(read_records(content))
+        except ValueError as error:
+            recorder.problem(vantage.name, f"the file of its capture is damaged: {error}")
+            continue
+        seen[vantage.name] = capture = Capture((about,), frames, (statistics,))
         if vantage.interface == INTERFACE and (early := early_packets(capture.frames)):
             recorder.problem(
                 vantage.name, f"TCP packets were on the wire before the first step, of an earlier run: {early}"

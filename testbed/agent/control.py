@@ -78,6 +78,12 @@ class Agent:
         """What our clock shows; as little as possible is done between question and answer."""
         return {"time_ns": time.time_ns()}
 
+    def read_offset(self, _: Message) -> Answer:
+        """How far our clock of the day is ahead of the steady one."""
+        from testbed.agent import offset
+
+        return offset.look()
+
     def prepare(self, request: Message) -> Answer:
         """Offloads off, neighbours fixed."""
         from testbed.agent import host
@@ -371,6 +377,7 @@ class Agent:
 REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, type]]] = {
     "hello": (Agent.hello, {}),
     "clock": (Agent.read_clock, {}),
+    "clock.offset": (Agent.read_offset, {}),
     "prepare": (Agent.prepare, {"interface": TEXT}),
     "capture.start": (
         Agent.start_capture,

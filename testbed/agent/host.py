@@ -57,10 +57,13 @@ class NotAsAsked(OSError):
 
 def hello(sysctls: list[str]) -> dict[str, Any]:
     """Who answers, and where: waits until no IPv6 address is tentative, at most 3 s."""
+    from testbed.agent.own_files import OWN
+
     found = _settled_interfaces()
     system = os.uname()
     return {
         "version": __version__,
+        "agent": OWN,
         "python": ".".join(map(str, sys.version_info[:3])),
         "kernel": system.release,
         "machine": system.machine,

@@ -1,4 +1,7 @@
-"""The sampler: a process that looks at the kernel's socket table about a thousand times a second; tells transitions.
+"""The sampler: a process that looks at the kernel's socket table, and tells transitions.
+
+It looks when a TCP packet has been heard, and about a thousand times a second as long as there are packets and for a
+few milliseconds more; else a hundred times a second.
 
 A transition is told with the time of the sample that first shows it, so it may be as late as the time between two
 samples (`longest_gap_ns` says how late at worst), and a state that passes between two samples is not seen: a handshake
@@ -11,12 +14,15 @@ import select
 import time
 
 from testbed.agent import child
+from testbed.agent.activity import Activity
 from testbed.agent.diag import SocketTable, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+SELDOM = 10  # while nothing happens the interval is so many times as long
+SOON = 4  # so many intervals after a packet it still is short
 REST = 3  # a look is followed by so many times its length without one
 STATE_BYTE = 1  # of struct inet_diag_msg
 COOKIE = slice(44, 52)  # of struct inet_diag_msg: idiag_cookie
@@ -98,29 +104,58 @@ class Sampler:
             self._child = None
 
     def _work(self, parent: child.Parent) -> None:
-        interval_ns, transitions, samples, gap_ns, last_ns = self.interval_ns, Transitions(), 0, 0, 0
-        with SocketTable() as table:
-            while True:
-                due_ns, spent_ns = time.monotonic_ns() + interval_ns, time.thread_time_ns()
-                bodies = table.raw()
-                # Of a large table: what is left of the processor is for who plays.
-                spent_ns = time.thread_time_ns() - spent_ns
-                due_ns = max(due_ns, time.monotonic_ns() + REST * spent_ns)
-                for event in transitions.compare(bodies, time.time_ns()):
-                    parent.tell(event)
-                samples += 1
-                now_ns = time.monotonic_ns()
-                gap_ns, last_ns = max(gap_ns, now_ns - last_ns if last_ns else 0), now_ns
-                if samples == 1:
-                    parent.answer({})
-                if select.select([parent], [], [], max(0, due_ns - now_ns) / 1e9)[0] and parent.asked():
+        with SocketTable() as table, Activity() as activity:
+            Sampling(table, activity, self.interval_ns, parent).go_on()
+
+
+class Sampling:
+    """The work of the sampling process."""
+
+    def __init__(self, table: SocketTable, activity: Activity, interval_ns: int, parent: child.Parent) -> None:
+        self.table = table
+        self.activity = activity
+        self.interval_ns = interval_ns
+        self.parent = parent
+        self.transitions = Transitions()
+        self.samples = self.gap_ns = self.last_ns = 0
+
+    def go_on(self) -> None:
+        """Samples until the agent asks for the end."""
+        soon_until_ns = 0
+        while True:
+            earliest_ns = self._sample()
+            if self.samples == 1:
+                self.parent.answer({})
+            self.parent.flush()
+            soon = earliest_ns < soon_until_ns
+            if self._rest(earliest_ns if soon else earliest_ns + (SELDOM - 1) * self.interval_ns, soon):
+                break
+            if self.activity.forget():
+                soon_until_ns = time.monotonic_ns() + SOON * self.interval_ns
+                if not soon and self._rest(earliest_ns, True):
                     break
-                parent.flush()
-            begun_ns = time.time_ns()
-            for event in transitions.compare(table.raw(), time.time_ns()):
-                parent.tell(event)
-            gap_ns = max(gap_ns, time.monotonic_ns() - last_ns)
-            parent.answer({"samples": samples + 1, "longest_gap_ns": gap_ns, "last_ns": begun_ns})
+        begun_ns = time.time_ns()
+        self._sample()
+        self.parent.answer({"samples": self.samples, "longest_gap_ns": self.gap_ns, "last_ns": begun_ns})
+
+    def _sample(self) -> int:
+        """Looks once; gives the time of the earliest next look."""
+        begun_ns, spent_ns = time.monotonic_ns(), time.thread_time_ns()
+        bodies = self.table.raw()
+        # Of a large table: what is left of the processor is for who plays.
+        spent_ns = time.thread_time_ns() - spent_ns
+        now_ns = time.monotonic_ns()
+        for event in self.transitions.compare(bodies, time.time_ns()):
+            self.parent.tell(event)
+        self.samples += 1
+        self.gap_ns, self.last_ns = max(self.gap_ns, now_ns - self.last_ns if self.last_ns else 0), now_ns
+        return max(begun_ns + self.interval_ns, now_ns + REST * spent_ns)
+
+    def _rest(self, until_ns: int, deaf: bool) -> bool:
+        """Waits until then, or for a packet unless deaf to them; whether the agent asks for the end."""
+        heed = [self.parent.fileno(), *([] if deaf else [self.activity.fileno()])]
+        ready = select.select(heed, [], [], max(0, until_ns - time.monotonic_ns()) / 1e9)[0]
+        return self.parent.fileno() in ready and bool(self.parent.asked())
 
 
 def _event(time_ns: int, label: str, before: str, after: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 IN, OUT = 1, 2
@@ -37,6 +37,7 @@ SO_ATTACH_FILTER, SO_TIMESTAMPNS, SO_RCVBUFFORCE = 26, 35, 33
 ETH_P_ALL = 0x0003
 PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
 PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE: what a filter loads the type of a packet from
+NO_STRANGERS = ((0x20, 0, 0, PACKET_TYPE), (0x15, 0, 1, PACKET_OTHERHOST), (0x06, 0, 0, 0))  # ld; jeq; ret #0
 
 _STATUS_USER = 1  # a block is ours
 _STATUS_VLAN, _STATUS_VLAN_TPID = 1 << 4, 1 << 6
@@ -208,12 +209,13 @@ def attach_filter(packets: socket.socket, length: int, strangers: bool = True) -
     Without `strangers` it takes no packet that is for another host. The wire is a hub: every host would capture what
     all others say, and of twenty hosts that is twenty times all packets.
     """
-    takes = [(0x06, 0, 0, length)]  # ret #length
-    if not strangers:
-        other = [(0x20, 0, 0, PACKET_TYPE), (0x15, 0, 1, PACKET_OTHERHOST), (0x06, 0, 0, 0)]  # ld; jeq; ret #0
-        takes = [*other, *takes]
-    code = array.array("B", b"".join(struct.pack("@HBBI", *one) for one in takes))
-    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(takes), code.buffer_info()[0]))
+    attach_program(packets, [*([] if strangers else NO_STRANGERS), (0x06, 0, 0, length)])  # ret #length
+
+
+def attach_program(packets: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
+    """A filter as instructions of the classic BPF: code, jump if true, jump if false, value (linux/filter.h)."""
+    code = array.array("B", b"".join(struct.pack("@HBBI", *one) for one in program))
+    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), code.buffer_info()[0]))
 
 
 def put_tag_back(data: bytes, length: int, status: int, tci: int, tpid: int) -> tuple[bytes, int]:
