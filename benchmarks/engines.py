@@ -1,6 +1,6 @@
 """How long the catalogue takes on one and on two engines of the same machine, and what each run costs.
 
-Usage: python -m benchmarks.engines [--jobs N] [--tag T]
+Usage: PYTHONPATH=tests/lab python -m benchmarks.engines [--jobs N] [--tag T]
 
 Both engines share this machine's cores, its memory and its disk with each other and with the orchestrator: two of them
 can be faster than one only where runs wait for something else than a core (TCP's timers, mostly), and the same number
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.swarm_pair import CGROUPS, Engine, swarm, why_not
+from swarm_pair import CGROUPS, Engine, swarm, why_not
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

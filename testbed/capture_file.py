@@ -11,11 +11,15 @@ _RECORD = struct.Struct("<QIIB")  # time_ns, length on the wire, captured length
 
 
 def read_records(content: bytes) -> Iterator[Frame]:
-    """The frames of an agent's capture file."""
+    """The frames of an agent's capture file. Raises ValueError where it is none, or ends inside a record."""
     offset = 0
     while offset < len(content):
+        if len(content) - offset < _RECORD.size:
+            raise ValueError(f"it ends inside a record, at byte {offset}")
         time_ns, length, captured, direction = _RECORD.unpack_from(content, offset)
         offset += _RECORD.size
+        if captured > len(content) - offset:
+            raise ValueError(f"the record at byte {offset - _RECORD.size} does not fit into it")
         yield Frame(time_ns, content[offset : offset + captured], length, 0, Direction(direction))
         offset += captured
 

@@ -40,6 +40,7 @@ class RunFacts:
     lines: Mapping[str, int]  # "expect.handshake.outcome" -> line in scenario_file
     lab: str = "fresh"  # or warm: earlier runs were played in it, and it was clean again
     lab_id: str = ""  # of the lab that served: the id of the run that it was brought up for
+    place: tuple[str, ...] = ()  # which host ran on which engine, as `--place` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,7 @@ RECORDS: dict[str, type[Record]] = {
     "timing": Timing,
 }
 PARTS: dict[str, type[Any]] = {"rows": TableRow, "made": Made}  # fields that hold values of their own
-LISTS = frozenset({"lacks", "round", "settings", "qdiscs"})
+LISTS = frozenset({"lacks", "place", "round", "settings", "qdiscs"})
 _NAMES = {record: name for name, record in RECORDS.items()}
 
 

@@ -210,7 +210,9 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
     facts = _facts(plan, located, lab_id, backend, why)
     try:
         standing = _start(plan, facts, folder, stop, say, warm, options)
-        facts = replace(facts, lab="fresh" if standing.id == lab_id else "warm", lab_id=standing.id)
+        facts = replace(
+            facts, place=options.place, lab="fresh" if standing.id == lab_id else "warm", lab_id=standing.id
+        )
         evidence = _in_lab(plan, facts, standing, files, options, stop, say, clock)
     except BaseException:
         _remove_if_empty(folder)

@@ -24,7 +24,7 @@ from testbed.files import lab_text, write_lab_file
 from testbed.lab.command import run_command
 from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
-from testbed.lab.images import data_folder, ensure_image, image_tag
+from testbed.lab.images import data_folder, ensure_image
 from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL, RUN_VARIABLE, Owner, orphans
 from testbed.lab.stdio import AttachedChannel
 from testbed.lab.subnet import address, choose_subnet, companion
@@ -145,10 +145,10 @@ class ComposeLab:
         """Bring a lab up and give it; what was begun is taken down when that fails.
 
         `stopped` is asked between the parts and raises when the user wants us to end. The override is written to
-        `lab_file`. `engine`: a context or an address, where it is not the one that `docker` would use; has the image.
+        `lab_file`. `engine`: a context or an address, where it is not the one that `docker` would use.
         """
         client, environment = (connect(), {}) if not engine else _elsewhere(engine)
-        tag = image_tag() if engine else ensure_image(client, say)
+        tag = _copy_image(engine, client, say) if engine else ensure_image(client, say)
         stopped()
         lab = cls(client, shape.run_id, {}, environment)
         try:
@@ -248,6 +248,12 @@ def _elsewhere(engine: str) -> tuple[docker_module.DockerClient, Mapping[str, st
 
     client = open_engine(engine)
     return client, docker_environment(engine)
+
+
+def _copy_image(engine: str, client: docker_module.DockerClient, say: Say) -> str:
+    from testbed.lab.swarm.pictures import ensure_images
+
+    return ensure_images({engine: client}, say)
 
 
 def how_it_ended(client: docker_module.DockerClient, host: str, container: str, stderr: bytes) -> str:

@@ -37,6 +37,7 @@ def _port_filter(name: str, ports: set[int]) -> str:
 def rerun(run: RunFacts) -> str:
     """The command that plays the run again with the same seed."""
     command = ["testbed", "run", _target(run), "--seed", str(run.seed), "--family", run.family]
+    command += [word for place in run.place for word in ("--place", place)]
     return " ".join(map(_quoted, command))
 
 

@@ -67,7 +67,9 @@ def same_options(former: Former, options: Options) -> Options:
     """The options that make the new run like the old one; the scenario holds the rest."""
     facts = former.facts
     engine = facts.engine if facts.engine in ("netem", "portable") else "auto"
-    return replace(options, backend=facts.backend, engine=engine, seed=facts.seed, family=facts.family)
+    return replace(
+        options, backend=facts.backend, engine=engine, seed=facts.seed, family=facts.family, place=facts.place
+    )
 
 
 def lay_out(former: Former, folder: Path) -> Path:

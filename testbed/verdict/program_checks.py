@@ -126,7 +126,8 @@ def _last_packets(view: View, outcome: StepOutcome) -> tuple[int, ...]:
 def _died(role: str, host: str, end: ProgramEnd) -> Trouble:
     how = f"was killed by signal {end.signal}" if end.signal is not None else f"ended with exit code {end.exit}"
     seen = f"signal {end.signal}" if end.signal is not None else f"exit {end.exit}"
-    return Trouble(f"hosts.{role}.steps", "exit 0", seen, f"the program on {host} {how}")
+    # No step of it went wrong, so it was somebody else's doing, or a mistake of the agent's own.
+    return Trouble(f"hosts.{role}.steps", "exit 0", seen, f"the program on {host} {how}", unseen=True)
 
 
 def _not_reached(role: str, host: str, its: Host, done: list[StepOutcome], stopped: bool) -> Iterator[Trouble]:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from testbed.decode import decode
-from testbed.evidence import WIRE, CaptureCount, Evidence, HostFacts, Problem
+from testbed.evidence import WIRE, CaptureCount, Evidence, HostFacts, Problem, ProgramEnd
 from testbed.packet import Packet, Protocol
 from testbed.pcap.frame import Capture
 from testbed.plan import Plan, make_plan
 from testbed.profile import kernel_version
+from testbed.program import walk
 from testbed.scenario.model import Expect, PacketClass, expect_on
+from testbed.scenario.steps import Kill
 from testbed.tcp.connection import Connection, Role
 from testbed.tcp.trace import trace_connections
 from testbed.verdict.asked import addresses, unsure_delays
@@ -149,8 +151,18 @@ def _repeats(connection: Connection, by_number: Mapping[int, Packet]) -> Iterato
 
 def _problems(evidence: Evidence) -> Iterator[str]:
     yield from (f"{problem.where}: {problem.says}" for problem in evidence.all(Problem))
+    yield from _killed(evidence)
     if not evidence.all(HostFacts):
         yield "no host came up"
+
+
+def _killed(evidence: Evidence) -> Iterator[str]:
+    """Programs that somebody else ended (the kernel short of memory, a person): the scenario did not take place."""
+    roles = {facts.host: facts.role for facts in evidence.all(HostFacts)}
+    for end in evidence.all(ProgramEnd):
+        steps = walk(evidence.scenario.hosts[roles[end.host]].steps) if end.signal and end.host in roles else ()
+        if end.signal and end.signal not in {step.kill for step in steps if isinstance(step, Kill)}:
+            yield f"{end.host}: its program was killed by {end.signal}, which no step of it asks for"
 
 
 def _blind(evidence: Evidence) -> Iterator[str]:

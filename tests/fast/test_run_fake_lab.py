@@ -32,6 +32,7 @@ from testbed.evidence import (
 )
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Channel, Lab
+from testbed.lab.sameness import own_agent
 from testbed.pcap.frame import Direction
 from testbed.plan import make_plan
 from testbed.run import Clock, run_plan
@@ -126,7 +127,12 @@ class FakeAgent:
         number = self._lab.hosts.index(self._host) + 2
         eth0 = {"mac": f"02:00:00:00:00:0{number}", "ipv4": [f"198.18.0.{number}"], "ipv6": []}
         answers: dict[str, Message] = {
-            "hello": {"kernel": "6.1", "interfaces": {"eth0": eth0}, "sysctls": {"net.ipv4.tcp_sack": "1"}},
+            "hello": {
+                "agent": own_agent(),
+                "kernel": "6.1",
+                "interfaces": {"eth0": eth0},
+                "sysctls": {"net.ipv4.tcp_sack": "1"},
+            },
             "canary.wait": {"heard": self._lab.hears},
             "capture.stop": {"packets": 1, "dropped": 0, "bytes": len(RECORD), "path": "/tmp/capture"},
             "fetch": {"bytes": len(RECORD)},
@@ -439,7 +445,8 @@ def test_lines_come_in_any_pieces() -> None:
 
     class PieceLab(FakeLab):
         def open(self, host: str) -> Channel:
-            return Silent(b'{"event":"lo', b'g","line":"a"}\n{"event":', b'"log","line":"b"}\nrubbish\n', b"")
+            said = b'{"event":"log","time_ns":1,"line":"a"}\n{"event":"log","time_ns":1,"line":"b"}\nrubbish\n'
+            return Silent(said[:12], said[12:48], said[48:], b"")
 
     lab: Lab = PieceLab()
     agents = Agents(lab, Stop(), lambda host, message: heard.append(dict(message)))

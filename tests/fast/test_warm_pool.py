@@ -78,7 +78,7 @@ def test_a_lab_that_dies_while_it_waits_is_not_given() -> None:
     stop, said, lab = Stop(), list[str](), FakeLab()
     warm, one = WarmLabs(stop), standing(lab, stop)
     warm.give_back(one, said.append)
-    one.agents._inbox.put(("client", None))
+    one.agents._inbox.put(("client", None, 0))
     assert warm.take(LIKENESS, said.append) is None
     assert lab.is_down
     assert "SIGKILL" in said[0]
@@ -168,7 +168,7 @@ def test_a_problem_told_during_the_reset_makes_it_dirty() -> None:
     asked = one.agents.ask
 
     def ask(host: str, do: str, /, **arguments: object) -> object:
-        one.agents._inbox.put((host, {"event": "problem", "says": "it burns"}))
+        one.agents._inbox.put((host, {"event": "problem", "says": "it burns"}, 0))
         return asked(host, do, **arguments)
 
     one.agents.ask = ask  # type: ignore[method-assign, assignment]

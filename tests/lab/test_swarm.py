@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,9 +73,11 @@ def clean(pair: Swarm) -> Iterator[None]:
     """Both engines ready; proves when a test has ended that neither has anything of its labs."""
     pair.await_ready()
     yield
-    assert {engine.name: (engine.containers(), engine.networks()) for engine in pair.engines} == {
-        engine.name: ([], []) for engine in pair.engines
-    }
+    deadline = time.monotonic() + 10  # swarm's engines forget a network that was removed a moment later
+    while (left := [(one.name, one.containers(), one.networks()) for one in pair.engines]) != [
+        (one.name, [], []) for one in pair.engines
+    ]:
+        assert time.monotonic() < deadline, left
 
 
 def names() -> list[str]:
@@ -241,6 +244,58 @@ def test_engine_killed(pair: Swarm, clean: None, tmp_path: Path) -> None:
     pair.await_ready()
     ended = testbed("clean", "--engines", f"{a.url},{b.url}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+# ---------------------------------------------------------------- the way to an engine
+
+# A stand-in for ssh(1), which is tested elsewhere: it forwards a socket as `-L` says, and notes that it was called.
+STAND_IN = """\
+#!{python}
+import socket, sys, threading
+open({notes!r}, "a").write(" ".join(sys.argv[1:]) + "\\n")
+here, _, there = sys.argv[sys.argv.index("-L") + 1].partition(":")
+
+def carry(source, sink):
+    while piece := source.recv(65536):
+        sink.sendall(piece)
+    sink.shutdown(socket.SHUT_WR)
+
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(here)
+listener.listen()
+while True:
+    one, other = listener.accept()[0], socket.socket(socket.AF_UNIX)
+    other.connect(there)
+    for pair in ((one, other), (other, one)):
+        threading.Thread(target=carry, args=pair, daemon=True).start()
+"""
+
+
+def test_engine_behind_ssh(pair: Swarm, clean: None, tmp_path: Path) -> None:
+    """A whole run over ssh logs in once, and the forward ends with the command."""
+    notes, program = tmp_path / "notes", tmp_path / "ssh"
+    program.write_text(STAND_IN.format(python=sys.executable, notes=str(notes)))
+    program.chmod(0o755)
+    a, b = pair.engines
+    far = f"ssh://lab@far{b.folder}/docker.sock"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ended = testbed(
+        "run", "hola", "--place", f"client={a.url}", "--place", f"server={far}", "--out", tmp_path, PATH=path
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (call,) = notes.read_text().splitlines()
+    assert call.endswith("lab@far")
+    assert far in ended.stdout, "how to play it again"
+    forwards = [words for words in Path("/proc").glob("[0-9]*/cmdline") if is_of(words, str(program))]
+    assert forwards == []
+
+
+def is_of(cmdline: Path, program: str) -> bool:
+    """Whether a process was started from this program."""
+    try:
+        return program.encode() in cmdline.read_bytes()
+    except OSError:
+        return False
 
 
 # ---------------------------------------------------------------- suites on several engines, doctor
