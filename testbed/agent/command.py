@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ class CommandRefused(OSError):
         self.command = tuple(command)
         self.exit_code = exit_code
         self.output = output.strip()
+        failed = re.search(r"Command failed -:(\d+)", output)
+        self.line = int(failed[1]) if failed else 0  # of a batch, from 1; 0: no batch, or it does not say
         number = errno.EPERM if "Operation not permitted" in output else errno.EIO
         asked = f" given `{given.strip()}`" if given else ""
         super().__init__(
@@ -47,3 +50,16 @@ def show(*command: str) -> list[dict[str, Any]]:
     """What a command prints as JSON; nothing is an empty list. Raises OSError."""
     shown: list[dict[str, Any]] = json.loads(run(command) or "[]")
     return shown
+
+
+def show_all(*command: str, lines: Sequence[str]) -> list[str]:
+    """What each line of a batch prints, as the text of one JSON value for each. Raises OSError."""
+    rest = run([*command, "-j", "-batch", "-"], "\n".join(lines) + "\n").strip()
+    texts = []
+    while rest:
+        _, end = json.JSONDecoder().raw_decode(rest)
+        texts.append(rest[:end])
+        rest = rest[end:].lstrip()
+    if len(texts) != len(lines):
+        raise OSError(errno.EIO, f"`{' '.join(command)} -batch` gave {len(texts)} answers to {len(lines)} questions")
+    return texts

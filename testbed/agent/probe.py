@@ -87,8 +87,7 @@ def _missing(device: str, pieces: tuple[tuple[str, str], ...]) -> Iterator[tuple
     try:
         batch("tc", [line.format(device) for _, line in pieces])
     except CommandRefused as refused:
-        failed = re.search(r"Command failed -:(\d+)", refused.output)
-        yield pieces[int(failed[1]) - 1 if failed else 0][0], _said("tc", refused)
+        yield pieces[max(refused.line - 1, 0)][0], _said("tc", refused)
     except OSError as trouble:
         yield pieces[0][0], _said("tc", trouble)
 

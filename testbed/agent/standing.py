@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from testbed.agent.command import CommandRefused, run, show
+from testbed.agent.command import show_all
+from testbed.agent.device import describe
 
 OF_ACTIONS = {"stats", "installed", "last_used", "first_used", "expires", "rule_hit", "success_hit", "success"}
 OF_QDISCS = {"packets", "bytes", "drops", "overlimits", "requeues", "backlog", "qlen", "refcnt"}
@@ -32,10 +33,9 @@ class Sight(NamedTuple):
 def look(interface: str, device: str) -> Sight:
     """Look at everything. Raises OSError where the interface is gone."""
     # First the filters: all that they have counted has then come to the device.
-    said = run(["tc", "-s", "-j", "filter", "show", "dev", interface, "ingress"]) or "[]"
-    every = show("tc", "-s", "-j", "qdisc", "show")
-    qdiscs = [found for name in (interface, device) for found in every if found.get("dev") == name]
-    return Sight(qdiscs, json.loads(said), json.loads(said, object_pairs_hook=list), _device(device))
+    said, every = show_all("tc", "-s", lines=[f"filter show dev {interface} ingress", "qdisc show"])
+    qdiscs = [found for name in (interface, device) for found in json.loads(every) if found.get("dev") == name]
+    return Sight(qdiscs, json.loads(said), json.loads(said, object_pairs_hook=list), describe(device))
 
 
 def differences(interface: str, device: str, left: Sight, now: Sight, *, judged: bool) -> Iterator[str]:
@@ -56,7 +56,7 @@ def differences(interface: str, device: str, left: Sight, now: Sight, *, judged:
         yield from _strangers(device, left, now)
     if not now.device:
         yield f"the interface {device} is gone; see `ip link show`"
-    elif "UP" not in now.device["flags"]:
+    elif not now.device["up"]:
         yield f"the interface {device} is down; see `ip link show dev {device}`"
     elif any(now.device.get(trait) != left.device.get(trait) for trait in LINK_TRAITS):
         yield f"the interface {device} is another one than was put up; see `ip link show dev {device}`"
@@ -72,13 +72,6 @@ def _strangers(name: str, left: Sight, now: Sight) -> Iterator[str]:
             f"{name} has {_names(others)} where it had {_names(gone)}, put there by somebody else; "
             f"see `tc qdisc show dev {name}`"
         )
-
-
-def _device(name: str) -> dict[str, Any]:
-    try:
-        return show("ip", "-j", "link", "show", "dev", name)[0]
-    except CommandRefused:
-        return {}
 
 
 def _of(qdiscs: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import Any
 from testbed.agent import standing
 from testbed.agent.command import CommandRefused as CommandRefused
 from testbed.agent.command import batch, run, show
+from testbed.agent.device import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,10 +92,14 @@ class Wire:
         self._link.arm(like["address"])
         if self.name == PORTABLE:  # netem gives packets back to the interface where they arrived
             clear_path(self.families)
-        run(["tc", "qdisc", "add", "dev", self.interface, "clsact"])
-        self._redirecting = True
         rules = [rule.format(mac=like["address"]) for one in self.families for rule in FILTERS[one]]
-        batch("tc", [f"filter add dev {self.interface} ingress {rule}" for rule in rules])
+        filters_in = [f"filter add dev {self.interface} ingress {rule}" for rule in rules]
+        try:
+            batch("tc", [f"qdisc add dev {self.interface} clsact", *filters_in])
+        except CommandRefused as refused:
+            self._redirecting = refused.line != 1  # else the clsact that stands there is somebody else's
+            raise
+        self._redirecting = True
         self._left = standing.look(self.interface, DEVICE)
         filters = _redirections(self._left)
         missing = sorted(set(self.families) - {found["family"] for found in filters})
@@ -253,7 +258,9 @@ def _read(path: str) -> str:
 
 def _lift(interface: str, traits: Sequence[str]) -> dict[str, Any]:
     """Give link0 these traits of the interface, and nothing that makes it speak; returns the interface."""
-    found = show("ip", "-j", "link", "show", "dev", interface)[0]
+    found = describe(interface)
+    if not found:
+        raise OSError(errno.ENODEV, f"there is no interface {interface}")
     like = " ".join(f"{trait} {found[trait]}" for trait in traits)
     # Up comes last: a device that is up without `addrgenmode none` takes an address and looks for routers.
     batch(
@@ -268,7 +275,7 @@ def _lift(interface: str, traits: Sequence[str]) -> dict[str, Any]:
 
 def _read_back(device: Mapping[str, Any], like: Mapping[str, Any], traits: Sequence[str]) -> dict[str, Any]:
     wrong = [name for name in traits if device.get(name) != like[name]]
-    if wrong or "UP" not in device["flags"]:
+    if wrong or not device["up"]:
         raise OSError(errno.EIO, f"{DEVICE} was set up like {like['ifname']}, but reads back as {dict(device)}")
     return {"name": DEVICE, "address": device["address"], "mtu": device["mtu"]}
 

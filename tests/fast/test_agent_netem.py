@@ -230,7 +230,7 @@ ETH0 = [
         "drops": 0,
     },
 ]
-LINK0 = {"ifname": "link0", "ifindex": 4, "flags": ["NOARP", "UP"], "mtu": 1500, "address": "02:00:00:00:00:01"}
+LINK0 = {"ifname": "link0", "ifindex": 4, "up": True, "mtu": 1500, "address": "02:00:00:00:00:01"}
 FILTERS = [[("pref", 10), ("options", [("match", [("off", 0)]), ("match", [("off", 4)]), ("stats", [("packets", 0)])])]]
 LEFT = standing.Sight(ETH0, [], FILTERS, LINK0)
 
@@ -269,7 +269,7 @@ def test_counters_are_no_change() -> None:
             "eth0 has the qdisc netem 8001: where it had the qdisc noqueue 0:, put there by somebody else",
         ),
         ({"device": {}}, "the interface link0 is gone"),
-        ({"device": {**LINK0, "flags": ["NOARP"]}}, "the interface link0 is down"),
+        ({"device": {**LINK0, "up": False}}, "the interface link0 is down"),
         ({"device": {**LINK0, "ifindex": 5}}, "the interface link0 is another one than was put up"),
     ],
 )
