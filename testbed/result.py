@@ -5,6 +5,7 @@ Times are milliseconds since the run started, to the microsecond. The same judge
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -43,7 +44,10 @@ Json = dict[str, Any]
 
 def result_json(judgement: Judgement) -> str:
     """The judgement as the text of `result.json`."""
-    return json.dumps(_result(judgement), indent=2, ensure_ascii=False) + "\n"
+    text = io.StringIO()  # json.dumps keeps every piece until the end: of a storm's result six times its size
+    text.writelines(json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(_result(judgement)))
+    text.write("\n")
+    return text.getvalue()
 
 
 def _result(judgement: Judgement) -> Json:

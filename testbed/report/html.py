@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,7 +70,9 @@ def render_page(name: str, values: Mapping[str, object], styles: Sequence[str] =
         "script": Markup(script),
         "policy": Markup(policy(sheets, [script])),
     }
-    return environment.get_template(f"{name}.html.j2").render({**values, **parts})
+    page = io.StringIO()  # `render` would keep every piece until the end
+    page.writelines(environment.get_template(f"{name}.html.j2").generate({**values, **parts}))
+    return page.getvalue()
 
 
 @cache
