@@ -56,6 +56,13 @@ docs: $(VENV)/.run ## play all scenarios, and write docs/scenarios.md with their
 	@$(TESTBED) run --all --backend netns $(ARGS)
 	@$(VENV)/bin/python -m testbed.docs results/latest
 
+torture: $(VENV)/.dev ## kill runs, provoke every unknown, soak; make torture ARGS="--kills 200"
+	@PYTHONPATH=tests/lab:tests/fast $(VENV)/bin/python tests/torture/torture.py $(ARGS)
+
+mutants: $(VENV)/.dev ## mutate the core's modules and see whether a test notices; make mutants ARGS=testbed/tcp/sequence.py
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[mutants]'
+	@$(VENV)/bin/python tests/torture/mutants.py $(ARGS)
+
 images: $(VENV)/.run ## build the image that hosts run in, where it is missing
 	@$(TESTBED) images
 
@@ -66,4 +73,4 @@ clean: $(VENV)/.run ## remove what killed runs left, and the results
 	@$(TESTBED) clean
 	@rm -rf results
 
-.PHONY: help docs scenario scenarios test test-vm fast check images doctor clean swarm-demo test-swarm
+.PHONY: help docs scenario scenarios test test-vm fast check images doctor clean swarm-demo test-swarm torture mutants

@@ -341,7 +341,7 @@ def load_records(text: str) -> tuple[Record, ...]:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             records.append(_record(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"line {number} is not a record of a timeline: {error}") from error
     return tuple(records)
 

@@ -25,6 +25,7 @@ from testbed.scenario.read import Located, read_located
 from testbed.scenario.write import write_scenario
 
 SCENARIOS = "scenarios"
+MOST_PAYLOAD = 64 << 20  # bytes of a file that a scenario sends; it goes to the hosts in one message
 LATEST = "latest"
 
 
@@ -63,18 +64,36 @@ def find_scenario(wanted: str) -> Path:
 
 def load_scenario(path: Path) -> Located:
     """Read a scenario file. Raises UsageError for what is wrong in it, or with the file."""
-    return read_located(read_file(path, "scenario file"), str(path))
+    # A byte more than may be is enough to say that it is too large, of a device without end too.
+    return read_located(read_file(path, "scenario file", MOST_PAYLOAD), str(path))
 
 
 def load_payloads(names: Iterable[str], scenario_path: Path) -> dict[str, bytes]:
-    """The payload files that a scenario names, from beside it."""
-    return {name: read_file(scenario_path.parent / name, f"payload file of {scenario_path}") for name in names}
+    """The payload files that a scenario names, from beside it or beneath.
+
+    Raises UsageError also for one that is elsewhere (a symbolic link that leads out: what a scenario sends is in its
+    results, and a scenario may be somebody else's), that is no ordinary file, or that is too large.
+    """
+    return {name: _load_payload(scenario_path, name) for name in names}
 
 
-def read_file(path: Path, what: str) -> bytes:
-    """A file's bytes. Raises UsageError where it cannot be read; `what` says what the file is for."""
+def _load_payload(scenario_path: Path, name: str) -> bytes:
+    path, what = scenario_path.parent / name, f"payload file of {scenario_path}"
+    if not path.resolve().is_relative_to(scenario_path.parent.resolve()):
+        raise UsageError(f"the {what} {path} leads out of the scenario's folder", remedy="copy it to beside it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"the {what} {path} is no ordinary file", remedy="copy what it holds to a file")
+    content = read_file(path, what, MOST_PAYLOAD + 1)
+    if len(content) > MOST_PAYLOAD:
+        raise UsageError(f"the {what} {path} has more than {MOST_PAYLOAD} bytes", remedy="send `random` bytes instead")
+    return content
+
+
+def read_file(path: Path, what: str, most: int = -1) -> bytes:
+    """A file's bytes, at most so many. Raises UsageError where it cannot be read; `what` says what the file is for."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise UsageError(
             f"the {what} {path} cannot be read: {os.strerror(error.errno or 0)}",

@@ -5,7 +5,6 @@ Times are milliseconds since the run started, to the microsecond. The same judge
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from testbed.evidence import (
     TableSnapshot,
     Timing,
 )
+from testbed.joining import join
 from testbed.tcp.connection import Connection, Endpoint, Finding, Flow
 from testbed.verdict.asked import addresses
 from testbed.verdict.merge import dropped, vantages
@@ -44,10 +44,7 @@ Json = dict[str, Any]
 
 def result_json(judgement: Judgement) -> str:
     """The judgement as the text of `result.json`."""
-    text = io.StringIO()  # json.dumps keeps every piece until the end: of a storm's result six times its size
-    text.writelines(json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(_result(judgement)))
-    text.write("\n")
-    return text.getvalue()
+    return join(json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(_result(judgement))) + "\n"
 
 
 def _result(judgement: Judgement) -> Json:

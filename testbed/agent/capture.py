@@ -29,13 +29,22 @@ RECORD = struct.Struct("<QIIB")  # time_ns, length on the wire, captured length,
 class Capture:
     """One capture. Its file holds `RECORD`s, each followed by the captured bytes."""
 
-    def __init__(self, name: str, interface: str, directory: str, promiscuous: bool, snap_length: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        interface: str,
+        directory: str,
+        promiscuous: bool,
+        snap_length: int,
+        ring_bytes: int = tap.LARGEST_RING,
+    ) -> None:
         if snap_length < 64:
             raise ValueError(f"capture {name}: snap_length is {snap_length}; headers need at least 64 bytes")
         self.name = name
         self.interface = interface
         self.promiscuous = promiscuous
         self.snap_length = snap_length
+        self.ring_bytes = ring_bytes
         self.path = os.path.join(directory, f"{name.replace('/', '_')}.frames")  # noqa: PTH118 - pathlib is slow to load
         self._child: child.Child | None = None
         self._unread: list[dict[str, Any]] = []
@@ -92,7 +101,7 @@ class Capture:
         return self._child
 
     def _work(self, parent: child.Parent) -> None:
-        ear = tap.open_tap(self.interface, self.promiscuous, self.snap_length)
+        ear = tap.open_tap(self.interface, self.promiscuous, self.snap_length, self.ring_bytes)
         writer = Writer(self.path, self.snap_length)
         prefer()
         parent.answer({})

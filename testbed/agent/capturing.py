@@ -36,7 +36,9 @@ class Captures:
         name = request["name"]
         if name in self._running:
             raise UsageError(f"a capture called {name} runs already")
-        capture = Capture(name, request["interface"], directory, request["promiscuous"], request["snap_length"])
+        size = {"ring_bytes": request["ring_bytes"]} if "ring_bytes" in request else {}
+        place = (name, request["interface"], directory)
+        capture = Capture(*place, request["promiscuous"], request["snap_length"], **size)
         capture.start()
         self._running[name], self._heard[name] = capture, set()
         return {}

@@ -45,7 +45,7 @@ class Ear:
     def __init__(self, interface: str, hosts: Mapping[str, str]) -> None:
         macs = {frames.pack(address): bytes.fromhex(mac.replace(":", "")) for address, mac in hosts.items()}
         self.connections = live.Connections(macs)
-        self._tap = tap.open_tap(interface, True, HEADERS)
+        self._tap = tap.open_tap(interface, True, HEADERS, tap.LARGEST_RING)
         try:
             self._sender = link.open_interface(interface)
         except OSError:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from testbed.agent import child, payload
+from testbed.agent import child, payload, power
 from testbed.agent.sockets import Stack, StepError, StepTimeout
 from testbed.agent.steps import ROUNDS, STEPS
 from testbed.agent.turn import Held, Killed, Turn
@@ -250,6 +250,7 @@ def _work(parent: child.Parent, request: dict[str, Any], marks: dict[str, Any], 
     threading.excepthook = _crash
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    power.keep_only(power.needed(request["steps"]))
     program = Program(parent, request, marks, ear)
     if ear:
         ear.start()

@@ -23,7 +23,8 @@ IN, OUT = 1, 2
 
 # A block is handed over after RETIRE_MS however full it is, so their number is how long we may be kept from reading.
 BLOCK_SIZE = 1 << 16
-BLOCKS = (128, 64, 16)  # the first that memory allows: 8, 4, 1 MiB; 16 MiB took 10 to 40 ms longer to map
+BLOCKS = (128, 64, 16)  # the first that is allowed: 8, 4, 1 MiB; 16 MiB took 10 to 40 ms longer to map
+LARGEST_RING = BLOCKS[0] * BLOCK_SIZE
 FRAME_SIZE = 1 << 11  # only a measure of the ring's size in version 3
 RETIRE_MS = 5
 RECEIVE_BUFFER = 1 << 26  # where there is no ring
@@ -170,13 +171,13 @@ class Mailbox(Tap):
         return Caught(time_ns or time.time_ns(), length, data, OUT if address[2] == PACKET_OUTGOING else IN)
 
 
-def open_tap(interface: str, promiscuous: bool, snap_length: int) -> Tap:
-    """A socket bound to the interface, with a ring where the kernel has one."""
+def open_tap(interface: str, promiscuous: bool, snap_length: int, ring_bytes: int) -> Tap:
+    """A socket bound to the interface, with a ring of at most so many bytes where the kernel has one."""
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: hears nothing before bind
     tap: Tap
     try:
         attach_filter(packets, snap_length, strangers=promiscuous)
-        tap = Ring(packets, map_ring(packets))
+        tap = Ring(packets, map_ring(packets, ring_bytes))
     except OSError as why:
         packets.close()
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -188,10 +189,10 @@ def open_tap(interface: str, promiscuous: bool, snap_length: int) -> Tap:
     return tap
 
 
-def map_ring(packets: socket.socket) -> int:
+def map_ring(packets: socket.socket, ring_bytes: int) -> int:
     """Ask the kernel for a ring, a smaller one where memory is short; returns its number of blocks."""
     packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-    for blocks in BLOCKS:
+    for blocks in (each for each in BLOCKS if each * BLOCK_SIZE <= ring_bytes or each == BLOCKS[-1]):
         frames = blocks * BLOCK_SIZE // FRAME_SIZE
         request = struct.pack("@7I", BLOCK_SIZE, blocks, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from testbed.evidence import (
     StepOutcome,
     TableSnapshot,
 )
+from testbed.joining import join
 from testbed.report import facts
 from testbed.report.analysis import say_teardown
 from testbed.report.cards import cards
@@ -70,9 +70,7 @@ def render_page(name: str, values: Mapping[str, object], styles: Sequence[str] =
         "script": Markup(script),
         "policy": Markup(policy(sheets, [script])),
     }
-    page = io.StringIO()  # `render` would keep every piece until the end
-    page.writelines(environment.get_template(f"{name}.html.j2").generate({**values, **parts}))
-    return page.getvalue()
+    return join(environment.get_template(f"{name}.html.j2").generate({**values, **parts}))
 
 
 @cache

@@ -20,7 +20,11 @@ Path = tuple[str | int, ...]
 MOST = 100  # mistakes that are printed; who made more has made one, a hundred times
 _WIDTH = 110  # columns of the quoted line
 _MOST_WORDS = 500  # that a misspelt word is compared with
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+# What a terminal would obey, and what nobody sees: controls, marks of direction, characters without width, surrogates.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_>-]+")
 
 

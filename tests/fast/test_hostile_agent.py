@@ -114,7 +114,7 @@ def test_a_line_that_is_no_message(line: bytes) -> None:
 )
 def test_an_event_that_makes_no_sense(event: Message, says: str) -> None:
     """It is a problem that names what is wrong, and is believed in nothing."""
-    evidence = walk(FakeLab(programs={"client": [event, PLAYED]}))
+    evidence = walk(FakeLab(programs={"client": [dict(event), PLAYED]}))
     ((where, said),) = problems(evidence)
     assert where == "client"
     assert said.startswith(f"the agent sent an event that makes no sense: {says}")

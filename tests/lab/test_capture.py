@@ -219,7 +219,7 @@ def test_without_a_ring_it_reads_packet_by_packet(
 ) -> None:
     """An old kernel or a sandbox has no ring: the same file, and an event that says so."""
 
-    def refuse(_: socket.socket) -> int:
+    def refuse(packets: socket.socket, ring_bytes: int) -> int:
         raise OSError(92, "Protocol not available")
 
     monkeypatch.setattr(tap, "map_ring", refuse)

@@ -63,8 +63,16 @@ def test_hosts_are_hardened(engine: docker_module.DockerClient, image: str, tmp_
             assert asked["ReadonlyRootfs"] is True
             assert asked["Memory"] == 512 << 20
             assert asked["PidsLimit"] == 1200
-            assert asked["PidMode"] == asked["UTSMode"] == ""
+            assert asked["PidMode"] == asked["UTSMode"] == asked["UsernsMode"] == ""
             assert asked["IpcMode"] == "private"
+            assert asked["LogConfig"]["Type"] == "none"  # nothing that a host says fills the engine's disk
+            assert asked["RestartPolicy"]["Name"] in ("", "no")
+            assert list(asked["Tmpfs"]) == ["/tmp"]
+            assert not asked["VolumesFrom"]
+            assert not asked["GroupAdd"]
+            assert not asked["ExtraHosts"]
+            assert "/proc/kcore" in asked["MaskedPaths"]
+            assert "/proc/sysrq-trigger" in asked["ReadonlyPaths"]
             assert [device["PathOnHost"] for device in asked["Devices"]] == ["/dev/net/tun"]
             assert not asked["Binds"]
             assert hosts[name].attrs["Mounts"] == []
@@ -85,6 +93,12 @@ def _is_held_by_the_kernel(host: Container) -> None:
     values = dict(line.split(":", 1) for line in status.decode().splitlines())
     assert int(values["CapBnd"], 16) == 1 << 12 | 1 << 13  # CAP_NET_ADMIN, CAP_NET_RAW
     assert values["NoNewPrivs"].strip() == "1"
+    assert values["Seccomp"].strip() == "2"  # the engine's filter of system calls
+    mounts = host.exec_run(["cat", "/proc/1/mountinfo"]).output
+    assert isinstance(mounts, bytes)
+    assert b"docker.sock" not in mounts
+    routes = host.exec_run(["ip", "-4", "route", "show", "default"]).output
+    assert routes == b""
 
 
 @contextmanager
@@ -114,6 +128,9 @@ def _check_hub(hub: Container) -> None:
     asked = hub.attrs["HostConfig"]
     assert (asked["Privileged"], asked["ReadonlyRootfs"], asked["CapDrop"]) == (False, True, ["ALL"])
     assert [cap.removeprefix("CAP_") for cap in asked["CapAdd"]] == ["NET_ADMIN"]
+    assert asked["SecurityOpt"] == ["no-new-privileges:true"]
+    assert (asked["Memory"], asked["PidsLimit"]) == (64 << 20, 16)
+    assert (asked["Binds"] or [], hub.attrs["Mounts"], asked["PidMode"]) == ([], [], "")
     assert hub.attrs["State"]["ExitCode"] == 0
     assert hub.attrs["State"]["Status"] == "exited"
 

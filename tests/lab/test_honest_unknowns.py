@@ -1,4 +1,5 @@
-"""Whatever keeps the testbed from seeing or doing its work makes a run unknown, with the reason: never passed or failed.
+"""Whatever keeps the testbed from seeing, or doing its work, makes a run unknown, with the reason:
+never passed, never failed.
 
 The ways stand in tests/torture/unknowns.py. Each is provoked in a real lab of namespaces.
 """

@@ -137,7 +137,7 @@ def once(event: str, host: str, act: Callable[[], None], *more: Message | bytes)
 
 def agents_of(owner: int) -> dict[str, int]:
     """The agents that a testbed of this pid has on its hosts, by host."""
-    found = {}
+    found: dict[str, int] = {}
     for pid, name in _family(owner):
         if name.startswith("agent "):
             found.setdefault(name.removeprefix("agent "), pid)
@@ -147,7 +147,10 @@ def agents_of(owner: int) -> dict[str, int]:
 def _family(pid: int) -> Iterator[tuple[int, str]]:
     """The processes below one, parents first, with their names."""
     for child in children(pid):
-        yield child, Path(f"/proc/{child}/comm").read_text().strip()
+        try:
+            yield child, Path(f"/proc/{child}/comm").read_text().strip()
+        except OSError:
+            continue  # it has ended meanwhile
         yield from _family(child)
 
 
@@ -155,7 +158,10 @@ def children(pid: int) -> list[int]:
     """What a process, in whichever of its threads, has started."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += map(int, task.read_text().split())
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue  # a thread, or all of it, has ended meanwhile
     return sorted(found)
 
 

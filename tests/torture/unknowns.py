@@ -1,9 +1,9 @@
 """Every way in which the testbed cannot see, or cannot do, what a verdict rests on; each is provoked in a test.
 
 A way that has a meddler is provoked in a real lab of namespaces by tests/lab/test_honest_unknowns.py, which plays
-SCENARIO and meddles. `elsewhere` names the test of a way that takes other means: an engine, a full disk, hand-made evidence.
-What must come out is an unknown verdict whose reasons have the words in `says`; or, where `raises`, no verdict at all:
-the command ends with exit code 3 and those words. docs/reliability.md has this table for readers, and a test compares.
+SCENARIO and meddles. `elsewhere` names the test of a way that takes other means: an engine, a full disk, evidence made
+by hand. What must come out is an unknown verdict whose reasons have the words in `says`; or, where `raises`, no verdict
+at all: the command ends with exit code 3 and those words. docs/reliability.md has this table for readers.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ WAYS: tuple[Way, ...] = (
     Way(
         "ring overrun",
         "frames faster than a small ring takes them: every frame is in the file or counted",
-        "",
+        "the kernel dropped",
         elsewhere="tests/lab/test_capture.py::test_an_overrun_ring_is_counted",
     ),
     Way(
@@ -167,24 +167,24 @@ WAYS: tuple[Way, ...] = (
         "capture file cut short",
         "the capture file of a run folder ends inside a block",
         "is not whole",
-        elsewhere="tests/fast/test_verdict_checks.py::test_blind",
+        elsewhere="tests/fast/test_verdict_checks.py::test_not_seen",
     ),
     Way(
         "payload not captured",
         "the wire's capture kept only the headers",
         "packets on the wire were cut",
-        elsewhere="tests/fast/test_verdict_checks.py::test_cut",
+        elsewhere="tests/fast/test_verdict_checks.py::test_cut_payload",
     ),
     Way(
         "capture process killed",
         "SIGKILL of the sniffer's capture while the client plays",
-        "",
+        "capture wire",
         lambda: once(STEP, CLIENT, kill_child(SNIFFER, 0)),
     ),
     Way(
         "no room for the capture",
         "the file system that a capture is written to is full",
-        "",
+        "No space left on device",
         elsewhere="tests/lab/test_capture.py::test_a_full_disk_is_said_and_counted",
     ),
     Way(
