@@ -22,6 +22,7 @@ from testbed.injecting import ask_silence, judge_silence, set_up, steps_for
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
 from testbed.lab.contract import places_of
 from testbed.lab.sameness import check_agent, own_agent
+from testbed.lab.sysctls import later
 from testbed.live.onlooker import Onlooker, watched
 from testbed.needs import check_hosts, counters_of
 from testbed.pcap.frame import Capture, Frame, Interface, InterfaceStatistics
@@ -184,6 +185,9 @@ def run_plan(
         if apart:
             apart.check(plan)
         agents.open([*(host.name for host in plan.hosts), *([] if apart else [SNIFFER])])
+        if facts.backend == "netns":
+            wanted = {host.name: found for host in plan.hosts if (found := later(host.sysctls))}
+            agents.wait([agents.ask(host, "sysctls.set", values=values) for host, values in wanted.items()])
         hosts, sysctls = _greet(agents, plan, facts, {} if apart else {SNIFFER: SNIFFER})
         check_hosts(agents, plan)
         engine, engine_why = find_engine(agents, plan)

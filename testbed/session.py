@@ -34,6 +34,7 @@ from testbed.files import (
 from testbed.injecting import injects
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Lab, LabHost, LabShape, Say
+from testbed.lab.sysctls import without_later
 from testbed.lab.warm import Likeness, StandingLab, WarmLabs
 from testbed.live.onlooker import Onlooker
 from testbed.needs import check_kernel
@@ -227,6 +228,8 @@ def _start(
     stop.check()
     threading.Thread(target=_preload, args=(plan,), daemon=True, name="preload").start()
     shape = lab_shape(plan, facts.run_id)
+    if facts.backend == "netns":
+        shape = without_later(shape)
     likeness = Likeness.of(f"{facts.backend} {options.host_engine}".strip(), shape)
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
         say(f"using the lab {standing.id} again")

@@ -18,6 +18,7 @@ from itertools import starmap
 
 from testbed.agent.capturing import Captures
 from testbed.agent.loop import Bye, Loop, Output, UsageError
+from testbed.agent.sysctls import Sysctls
 from testbed.agent.undoing import bring_up, close_wire
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ class Agent:
         self._players: list[Player] = []
         self._marks: dict[str, Any] = {}
         self._counted: dict[str, int] | None = None
+        self._sysctls = Sysctls()
 
     def readers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         """The descriptors to watch, and what reads each."""
@@ -279,11 +281,16 @@ class Agent:
             self._players.remove(player)
         return {}
 
+    def set_sysctls(self, request: Message) -> Answer:
+        """Sysctls until the next reset."""
+        self._sysctls.set(request["values"])
+        return {}
+
     def reset(self, _: Message) -> Answer:
         """Ends everything, and whether the host is then as it was before."""
         from testbed.agent.reset import make_clean
 
-        left = [*self.close(), *make_clean()]
+        left = [*self.close(), *make_clean(), *self._sysctls.put_back()]
         return {"clean": not left, "left": left}
 
     def bye(self, _: Message) -> Answer:
@@ -406,6 +413,7 @@ REQUESTS: dict[str, tuple[Callable[[Agent, Message], Answer | Slow], dict[str, t
     "settled": (Agent.settled, {"timeout_ns": NUMBER}),
     "release": (Agent.release, {}),
     "reset": (Agent.reset, {}),
+    "sysctls.set": (Agent.set_sysctls, {"values": OBJECT}),
     "bye": (Agent.bye, {}),
 }
 

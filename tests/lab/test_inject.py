@@ -58,7 +58,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if backend == "compose":
         request.getfixturevalue("image")
     out = tmp_path_factory.mktemp("crafted")
-    words = ("run", "--tag", "crafted", "--backend", backend, "--family", family, "--jobs", "2", "--out", out)
+    words = ("run", "--tag", "crafted", "--backend", backend, "--family", family, "--jobs", "4", "--out", out)
     ended = testbed_within(300.0, *words, *RETRIES)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return out / "latest"

@@ -327,8 +327,8 @@ def test_suite_outlives_an_engine(pair: Swarm, clean: None, tmp_path: Path) -> N
     assert testbed("clean", "--engines", f"{a.url},{b.url}").returncode == 0
 
 
-def test_doctor(pair: Swarm, clean: None) -> None:
-    """Of two engines that work together everything is well; of one that is not there, it says what to run."""
+def test_doctor(pair: Swarm, told: dict[str, dict[str, Any]], clean: None) -> None:
+    """Of two engines that have worked together everything is well; of one that is not there, it says what to run."""
     a, b = pair.engines
     ended = testbed("doctor", "--engines", f"{a.url},{b.url}", "--json")
     found = {each["name"]: each for each in json.loads(ended.stdout)}

@@ -22,6 +22,7 @@ from command_driver import PATIENCE_S, leftovers, processes_of, read_until, runn
 from interrupt_netns import await_ends, traces
 
 from testbed.errors import LabError
+from testbed.files import find_scenario, load_scenario
 from testbed.lab.agents import Agents
 from testbed.lab.compose import ComposeLab
 from testbed.lab.contract import LabHost, LabShape
@@ -100,16 +101,21 @@ def gist(result: dict[str, Any]) -> dict[str, Any]:
 def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
     """Scenarios of one shape are played one after another in one lab, and tell the same as in labs of their own.
 
-    One that wants other sysctls has another lab. Each evidence says which lab served, and gives the same result again,
-    byte for byte; beside it lies that lab's override.
+    One that wants other sysctls has another lab on compose; on netns they are set, and put back. Each evidence says
+    which lab served, and gives the same result again, byte for byte; beside it lies that lab's override.
     """
     words = (*STORIES, "--repeat", "2", "--backend", backend)
     warm = run(tmp_path / "warm", *words, "--jobs", "1")
     fresh = run(tmp_path / "fresh", *words, "--fresh", "--jobs", "3")
-    others = [result for result in warm if result["scenario"] not in OWN_SYSCTLS]
+    apart = OWN_SYSCTLS if backend == "compose" else ()
+    others = [result for result in warm if result["scenario"] not in apart]
     assert served(others) == [("fresh", warm[0]["run_id"]), *[("warm", warm[0]["run_id"])] * (len(others) - 1)]
-    own = [result for result in warm if result["scenario"] in OWN_SYSCTLS]
-    assert served(own) == [("fresh", own[0]["run_id"]), ("warm", own[0]["run_id"])]
+    own = [result for result in warm if result["scenario"] in apart]
+    assert served(own) == ([("fresh", own[0]["run_id"]), ("warm", own[0]["run_id"])] if own else [])
+    asked = load_scenario(find_scenario(OWN_SYSCTLS[0])).scenario.sysctls
+    for result in (*warm, *fresh):
+        has = result["environment"]["sysctls"]
+        assert (result["scenario"] in OWN_SYSCTLS) == all(has[name] == value for name, value in asked.items())
     assert [lab for lab, _ in served(fresh)] == ["fresh"] * len(fresh)
     assert len({lab_id for _, lab_id in served(fresh)}) == len(fresh)
     for story in STORIES:
@@ -117,9 +123,9 @@ def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
         assert gists == [gists[0]] * 4
     assert {one["verdict"] for one in warm} == {"passed"}
     folder = tmp_path / "warm" / "latest"
-    assert len(list(folder.iterdir())) == len(warm)
+    assert sum(path.is_dir() for path in folder.iterdir()) == len(warm)
     for story in STORIES:
-        first = folder / (story if story in OWN_SYSCTLS else STORIES[0])
+        first = folder / (story if story in apart else STORIES[0])
         assert (folder / f"{story}-2" / "lab.yaml").read_bytes() == (first / "lab.yaml").read_bytes()
     checked = testbed("check", "--json", folder / f"{STORIES[1]}-2")
     assert checked.stdout == (folder / f"{STORIES[1]}-2" / "result.json").read_text()

@@ -19,13 +19,25 @@ pytestmark = pytest.mark.lab
 LABS = (("netns", "portable"), ("compose", "portable"), ("netns", "netem"))
 
 
+TRIES = 3  # on a busy machine a timing may be off; what the seed decides is the same each time
+
+
 @dataclass(frozen=True)
 class Ran:
-    """All cases, run once in one kind of lab."""
+    """All cases, run in one kind of lab."""
 
     ended: subprocess.CompletedProcess[str]
-    out: Path
+    folder: Path
+    options: tuple[str, ...]
     engine: str
+
+    def played(self, name: str, attempt: int) -> Path:
+        """The run folder of a case: of the run of all, then of runs of it alone."""
+        out = self.folder / ("results" if attempt == 1 else f"{name}-{attempt}")
+        if attempt > 1:
+            testbed_within(300.0, "run", self.folder / f"wire-{name}.yaml", *self.options, "--out", out)
+        assert (out / "latest" / f"wire-{name}" / "result.json").exists(), self.ended.stdout + self.ended.stderr
+        return last_try(out / "latest", f"wire-{name}")
 
 
 @cache
@@ -51,15 +63,25 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     for name in CASES:
         files.append(folder / f"wire-{name}.yaml")
         files[-1].write_text(yaml.safe_dump(scenario(name, engine), sort_keys=False))
-    words = ["run", *files, "--backend", backend, "--engine", engine, "--out", folder / "results", "--jobs", "2"]
-    return Ran(testbed_within(900.0, *words, *RETRIES), folder / "results" / "latest", engine)
+    options = ("--backend", backend, "--engine", engine, *RETRIES)
+    words = ("run", *files, *options, "--out", folder / "results", "--jobs", "2")
+    return Ran(testbed_within(900.0, *words), folder, options, engine)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_asked_is_had(ran: Ran, name: str) -> None:
     """What a case asks of the wire is what the captures show."""
-    assert (ran.out / f"wire-{name}" / "result.json").exists(), ran.ended.stdout + ran.ended.stderr
-    folder = last_try(ran.out, f"wire-{name}")
+    for attempt in range(1, TRIES + 1):
+        try:
+            judge(ran, name, ran.played(name, attempt))
+            return
+        except AssertionError:
+            if attempt == TRIES:
+                raise
+
+
+def judge(ran: Ran, name: str, folder: Path) -> None:
+    """Hold what was asked against what the captures show, and the verdict to it."""
     result = json.loads((folder / "result.json").read_text())
     told = "; ".join(check["why"] for check in result["checks"] if check["why"])
     assert result["engine"] == ran.engine

@@ -56,12 +56,12 @@ def scenario(tmp_path: Path) -> Path:
 def emulators(owner: int) -> Iterator[int]:
     """The processes of a run that hold a TAP device."""
     for pid in processes_of(owner):
-        for entry in (Path("/proc") / str(pid) / "fd").iterdir():
-            try:
-                if str(entry.readlink()) == "/dev/net/tun":
-                    yield pid
-            except OSError:
-                continue
+        try:
+            held = [str(entry.readlink()) for entry in (Path("/proc") / str(pid) / "fd").iterdir()]
+        except OSError:  # it has ended, or closed one, meanwhile
+            continue
+        if "/dev/net/tun" in held:
+            yield pid
 
 
 def await_emulator(owner: int) -> int:
