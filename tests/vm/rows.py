@@ -6,6 +6,7 @@ that it must not. A row whose test file is not there has failed: a lane that ran
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from .catalogue import wire_only
 
 PYTHON = "/opt/testbed/bin/python"
 OUT = "/out"
+SHARD = ("--shard", part) if (part := os.environ.get("TESTBED_VM_SHARD")) else ()  # of the catalogue: 1/3
 PYTEST = (PYTHON, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider")
 TESTBED = (PYTHON, "-m", "testbed")
 NOTHING_SELECTED = 5  # pytest's exit code when its arguments leave no test
@@ -60,7 +62,7 @@ ROWS = (
     suite("contract", "tests/lab/test_wire_contract.py", "-k", "netem", limit_s=900),
     Row(
         "catalogue",
-        run(*wire_only(), "--backend", "netns", "--engine", "netem", "--retries", "2"),
+        run(*wire_only(), *SHARD, "--backend", "netns", "--engine", "netem", "--retries", "2"),
         900,
         shows=r"\d+ passed",
         never=r"\d+ (failed|unknown)",
