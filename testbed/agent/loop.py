@@ -87,12 +87,15 @@ class Loop:
         self._agent = agent
         self._rest = b""
         self._slow: list[tuple[Any, Slow]] = []
+        self._pausing = False  # whether a slow request waits for the output to be taken
 
     def run(self) -> None:
         """Until Bye."""
         while True:
             wait_s = self._advance()
             self._output.write()
+            if self._pausing and len(self._output) <= ENOUGH_OUTPUT:
+                wait_s = 0.0  # the reader took it all at once: nothing else would wake the request that pauses
             readers = {self._input: self._read, **dict(self._agent.readers())}
             for descriptor in self._poll(readers, wait_s):
                 readers[descriptor]()
@@ -137,8 +140,10 @@ class Loop:
     def _advance(self) -> float | None:
         """Takes every slow request a step further; for how long there is nothing to do."""
         waits: list[float] = []
+        self._pausing = False
         for number, work in list(self._slow):
             if len(self._output) > ENOUGH_OUTPUT:
+                self._pausing = True
                 break  # woken when the output can be written
             try:
                 waits.append(next(work))
