@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
-JOBS_PER_CORE = {"netns": 4, "compose": 3}
+JOBS_PER_CORE = {"netns": 4, "compose": 1.5}  # of compose at 3, one run of eighty had a late wire
 MOST_JOBS = 32  # by default; the testbed itself is one Python process, and must follow
 MOST_IDLE = 16  # labs that wait for another run: bringing one up is most of what a short scenario costs
 # An agent with its captures takes about 20 MiB (measured); buffers, what it stores in /tmp, a container come on top.
@@ -34,9 +34,9 @@ class Capacity:
     why: str = ""
 
 
-def plan_capacity(*, asked: int | None, runs: int, cores: int, labs: int, per_core: int) -> Capacity:
+def plan_capacity(*, asked: int | None, runs: int, cores: int, labs: int, per_core: float) -> Capacity:
     """How many of `runs` go on at a time on a machine where so many labs fit. Pure."""
-    wanted = asked if asked is not None else min(MOST_JOBS, max(1, cores * per_core))
+    wanted = asked if asked is not None else min(MOST_JOBS, max(1, int(cores * per_core)))
     wanted = max(1, min(wanted, runs))
     jobs = min(wanted, max(1, labs))
     idle = min(MOST_IDLE, max(0, labs - jobs))
