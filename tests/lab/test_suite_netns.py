@@ -124,7 +124,7 @@ def test_pytest_with_workers(tmp_path: Path) -> None:
     )
     assert "2 failed, 4 passed" in ended.stdout, ended.stdout + ended.stderr
     assert "failed: handshake.outcome: expected refused, seen complete" in ended.stdout
-    assert re.search(r"^ +\d\.\d+ +\d+  │─ S seq 0 ", ended.stdout, re.MULTILINE)
+    assert re.search(r"^ *\d\.\d+ +\d+  │─ S seq 0 ", ended.stdout, re.MULTILINE)
     assert re.search(r"scenarios/broken\.yaml:4:\d+: .*'soon' is not a duration", ended.stdout)
     assert "Traceback" not in ended.stdout
 
