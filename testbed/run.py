@@ -32,7 +32,7 @@ from testbed.stop import Stop
 from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, fault_fired, find_engine
 
 SNAP_LENGTH = 262144
-MANY_HOSTS, SMALL_RING = 8, 4 << 20  # two rings a host are most of the memory of a lab of twenty
+MANY_REPLICAS, SMALL_RING = 4, 4 << 20  # two rings each are most of the memory of a lab of twenty
 STATES_INTERVAL_NS = 1_000_000
 DOCKER_DNS = "127.0.0.11:"  # the engine's own resolver listens in every container; no program of a scenario's does
 HUB_TIMEOUT_S = 10.0
@@ -248,7 +248,7 @@ def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) 
     captures = (*_vantages(plan, SNIFFER in hosts),)
     for vantage in captures:
         how = {"name": vantage.name, "interface": vantage.interface, "promiscuous": vantage.host == SNIFFER}
-        if len(hosts) > MANY_HOSTS:
+        if sum(host.role == hosts[vantage.host].role for host in hosts.values()) > MANY_REPLICAS:
             how["ring_bytes"] = SMALL_RING
         tickets.append(agents.ask(vantage.host, "capture.start", snap_length=SNAP_LENGTH, **how))
     tickets += [agents.ask(host.name, "states.start", interval_ns=STATES_INTERVAL_NS) for host in plan.hosts]
