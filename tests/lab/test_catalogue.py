@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from command_driver import RETRIES, ROOT, last_try, testbed_within
+from expectations import Place, leaves
 
 from testbed.errors import LabError
 from testbed.evidence import Evidence
@@ -31,7 +32,6 @@ pytestmark = pytest.mark.lab
 
 NAMES = sorted(path.stem for path in (ROOT / "scenarios").glob("*/*.yaml"))
 PATIENCE_S = 900.0
-Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,6 @@ def test_passes(played: Played, name: str) -> None:
 
 
 # --- wrong expectations ---
-
-
-def leaves(value: Any, path: Place = ()) -> Iterator[Place]:
-    """The paths of all values that are neither a mapping nor a list."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    if not isinstance(value, dict | list):
-        yield path
-    for key, item in items:
-        yield from leaves(item, (*path, key))
 
 
 def check_of(path: Place) -> str:

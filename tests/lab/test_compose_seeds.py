@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from command_driver import ROOT, SEEDS, Seeds, testbed
+from expectations import leaves
 
 from testbed.evidence import CaptureCount, Evidence
 from testbed.files import load_evidence
@@ -143,15 +143,6 @@ def told(name: str) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((ROOT / "scenarios" / "seeds" / f"{name}.yaml").read_text())
     expect: dict[str, Any] = content["expect"]
     return expect
-
-
-def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The paths of all values that are neither a mapping nor a list."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    if not isinstance(value, dict | list):
-        yield path
-    for key, item in items:
-        yield from leaves(item, (*path, key))
 
 
 EVERY_LEAF = [(name, path) for name in SEEDS for path in leaves(told(name))]

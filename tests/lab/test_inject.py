@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from command_driver import RETRIES, last_try, testbed, testbed_within
-from wire_pair import CLIENT, CLIENT6, MS, SERVER, SERVER6, Pair, inside, left, run
+from namespaces import inside, run
+from wire_pair import CLIENT, CLIENT6, MS, SERVER, SERVER6, Pair, left
 
 from testbed.agent import hush, link
 from testbed.agent.command import CommandRefused

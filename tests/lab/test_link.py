@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import socket
 import statistics
 import struct
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from namespaces import inside, run
 
 from testbed.agent import capture, link, tap, wire
 
@@ -30,23 +29,6 @@ CLIENT, SERVER = "198.18.0.2", "198.18.0.3"
 CLIENT6, SERVER6 = "fd00::2", "fd00::3"
 BOTH = ("ipv4", "ipv6")
 UNTIL_LOST_S = 0.2  # on a wire of microseconds, what has not come by now is lost
-
-
-def run(*command: str) -> str:
-    """Run a command; what it printed."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Do what follows in a network namespace: sockets and processes made there stay there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as away:  # noqa: PTH123
-        assert libc.setns(away.fileno(), 0) == 0
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), 0) == 0
 
 
 class Hosts:

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 import wire_pair
-from wire_pair import CLIENT, CLIENT6, MS, OTHER, Pair, heard, inside, run, send
+from namespaces import inside, run
+from wire_pair import CLIENT, CLIENT6, MS, OTHER, Pair, heard, send
 
 from testbed.agent import wire
 from testbed.agent.impairments import Impairment as I

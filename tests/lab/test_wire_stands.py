@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import wire_pair
-from wire_pair import CLIENT, CLIENT6, MS, Pair, inside, left, run
+from namespaces import inside, run
+from wire_pair import CLIENT, CLIENT6, MS, Pair, left
 
 from testbed.agent import capture, ifb, wire
 from testbed.agent.control import Agent

@@ -6,14 +6,13 @@ Taking a namespace away takes a second on an emulated machine, so the two live a
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import struct
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
+
+from namespaces import inside, run
 
 from testbed.agent import probe, tap, wire
 
@@ -25,23 +24,6 @@ UNTIL_HERE_S = 10.0  # what is certain to come
 UNTIL_LOST_S = 0.5  # on a wire of microseconds, what has not come by now is lost
 SO_TIMESTAMPNS = 35
 STAMP = struct.Struct("!IQ")
-
-
-def run(*command: str) -> str:
-    """Run a command; what it printed."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Do what follows in a network namespace: sockets and processes made there stay there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as away:  # noqa: PTH123
-        assert libc.setns(away.fileno(), 0) == 0
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), 0) == 0
 
 
 class Pair:
