@@ -32,7 +32,7 @@ scenarios: $(VENV)/.run ## run all scenarios
 	@$(TESTBED) run --all $(ARGS)
 
 test: $(VENV)/.dev ## run all tests; those in a lab need a Docker engine, or root
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-vm: $(VENV)/.dev ## run the netem lane in a virtual machine (qemu); make test-vm ARGS="-k delay"
 	@$(VENV)/bin/python -m tests.vm $(ARGS)
@@ -40,7 +40,7 @@ test-vm: $(VENV)/.dev ## run the netem lane in a virtual machine (qemu); make te
 swarm-demo: $(VENV)/.dev ## two Docker engines on this machine, one scenario over both, and down again (root)
 	@$(VENV)/bin/python -m tests.lab.swarm_pair demo
 
-test-swarm: $(VENV)/.dev ## run all that is tested over two engines, every seed, handshake and teardown (root)
+test-swarm: $(VENV)/.dev ## run all that is tested over two engines, with the whole catalogue (root)
 	@TESTBED_SWARM=all $(VENV)/bin/python -m pytest -q tests/lab/test_swarm.py $(ARGS)
 
 fast: $(VENV)/.dev ## run the fast tests: no Docker, no sleep
@@ -60,7 +60,6 @@ torture: $(VENV)/.dev ## kill runs, provoke every unknown, soak; make torture AR
 	@PYTHONPATH=tests/lab:tests/fast $(VENV)/bin/python tests/torture/torture.py $(ARGS)
 
 mutants: $(VENV)/.dev ## mutate the core's modules and see whether a test notices; make mutants ARGS=testbed/tcp/sequence.py
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[mutants]'
 	@$(VENV)/bin/python tests/torture/mutants.py $(ARGS)
 
 images: $(VENV)/.run ## build the image that hosts run in, where it is missing

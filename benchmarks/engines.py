@@ -1,18 +1,19 @@
 """How long the catalogue takes on one and on two engines of the same machine, and what each run costs.
 
-Usage: PYTHONPATH=tests/lab python -m benchmarks.engines [--jobs N] [--tag T]
+Usage: PYTHONPATH=tests/lab python -m benchmarks.engines [--jobs N] [--tag T]    (root, a quiet machine, 6 minutes)
 
 Both engines share this machine's cores, its memory and its disk with each other and with the orchestrator: two of them
 can be faster than one only where runs wait for something else than a core (TCP's timers, mostly), and the same number
-of runs at a time would gain as much on one engine. What carries over to machines of their own is the cost per run here:
-processor time of the orchestrator, of the engine's daemons, and of the containers. The model for 50 engines in
-docs/multi-machine.md is made of these.
+of runs at a time may gain as much on one engine, which is measured too where time allows. What carries over to machines
+of their own is the cost per run here: processor time of the orchestrator, of the engine's daemons, and of the
+containers. The model for 50 engines is made of these. What is printed is what docs/multi-machine.md says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,28 +26,60 @@ from typing import Any
 
 from swarm_pair import CGROUPS, Engine, swarm, why_not
 
+ROOM_S = 420.0  # what one more measurement must fit into, with those before it
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One suite: seconds in all, how many runs, and the processor seconds of each part."""
+    """One suite: seconds in all, how many runs, the longest, and the processor seconds of each part."""
 
     engines: int
+    jobs: int  # at a time on each
     seconds: float
     runs: int
     passed: int
+    longest_s: float
     orchestrator_s: float
     daemons_s: float
     containers_s: float
 
-    def __str__(self) -> str:
-        each = 1000 / max(1, self.runs)
-        return (
-            f"{self.engines} engine(s): {self.passed} of {self.runs} passed in {self.seconds:.1f} s; processor time "
-            f"per run: orchestrator {self.orchestrator_s * each:.0f} ms, engine {self.daemons_s * each:.0f} ms, "
-            f"containers {self.containers_s * each:.0f} ms"
+    def row(self) -> str:
+        """A row of the table."""
+        costs = (self.orchestrator_s, self.daemons_s, self.containers_s)
+        cells = [f"{self.engines}, {self.jobs} at a time", f"{self.passed} of {self.runs}", f"{self.seconds:.1f} s"]
+        return f"| {' | '.join([*cells, *(f'{cost / max(1, self.runs):.2f} s' for cost in costs)])} |"
+
+
+HEAD = """\
+| engines | passed | time | orchestrator, per run | engine's daemons, per run | containers, per run |
+|---|---|---|---|---|---|"""
+RUNS = 1000  # of the model
+ENGINES = (1, 2, 3, 10, 50)
+
+
+def model(one: Measured, engines: int, orchestrators: int) -> float:
+    """Seconds that `RUNS` runs would take on machines of their own, each as this one was with one engine."""
+    in_lab_s = one.seconds * one.jobs / one.runs  # of a run, with so many others beside it
+    orchestrator_s = one.orchestrator_s / one.runs
+    return max(RUNS * in_lab_s / (engines * one.jobs), RUNS * orchestrator_s / orchestrators, one.longest_s)
+
+
+def say_model(one: Measured) -> list[str]:
+    """What the model comes to."""
+    in_lab_s, cost_s = one.seconds * one.jobs / one.runs, one.orchestrator_s / one.runs
+    most = in_lab_s / (cost_s * one.jobs)
+    told = [
+        f"s = {in_lab_s:.2f} s, c = {cost_s:.2f} s, j = {one.jobs}, the longest run {one.longest_s:.1f} s: "
+        f"one orchestrator keeps up with s / (c * j) = {most:.1f} such engines"
+    ]
+    for engines in ENGINES:
+        needed = math.ceil(engines / most)
+        told.append(
+            f"{RUNS} runs on {engines} engines: {model(one, engines, 1):.0f} s with one orchestrator, "
+            f"{model(one, engines, needed):.0f} s with {needed}"
         )
+    return told
 
 
 def measure(engines: Sequence[Engine], chosen: Sequence[str], jobs: int) -> Measured:
@@ -66,9 +99,11 @@ def measure(engines: Sequence[Engine], chosen: Sequence[str], jobs: int) -> Meas
     cases = [case for case in told["cases"] if case["seconds"]]
     return Measured(
         len(engines),
+        jobs,
         seconds,
         len(cases),
         sum(case["verdict"] == "passed" for case in cases),
+        max(case["seconds"] for case in cases),
         now.children_user + now.children_system - own.children_user - own.children_system,
         sum(daemon_s(engine) - before[engine.name] for engine in engines),
         sum(container_s(engine) for engine in engines) - contained,
@@ -106,14 +141,14 @@ def main() -> None:
     if says := why_not():
         raise SystemExit(says)
     chosen = ["--tag", wish.tag] if wish.tag else ["--all"]
+    print(f"{os.cpu_count()} cores, which all engines share; load {os.getloadavg()[0]:.1f} before it")
     with swarm() as made:
         measure(made.engines, ["bind-only"], 1)  # images are copied, and everything is loaded once
-        alone = measure(made.engines[:1], chosen, wish.jobs)
-        both = measure(made.engines, chosen, wish.jobs)
-    print(f"{os.cpu_count()} cores, {wish.jobs} runs at a time on each engine; both engines share these cores")
-    print(alone)
-    print(both)
-    print(f"two engines take {both.seconds / alone.seconds:.2f} of the time of one")
+        begun = time.perf_counter()
+        found = [measure(made.engines[:1], chosen, wish.jobs), measure(made.engines, chosen, wish.jobs)]
+        if (time.perf_counter() - begun) * 1.5 < ROOM_S:
+            found.append(measure(made.engines[:1], chosen, 2 * wish.jobs))
+    print("\n".join([HEAD, *(one.row() for one in found), "", *say_model(found[0])]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from multiprocessing.context import ForkProcess
 from statistics import median
 from typing import Any
 
-from testbed.agent import host, probe, wire
+from testbed.agent import host, probe, spares, wire
 
 CLIENT, SERVER, PORT = "198.18.0.2", "198.18.0.3", 7456
 MS = 1_000_000
@@ -129,6 +129,7 @@ def run(*command: str) -> None:
 @contextlib.contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """Do what follows in a network namespace: sockets and processes made there stay there."""
+    spares.end()  # they are of another
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as away:  # noqa: PTH123
         assert libc.setns(away.fileno(), 0) == 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from testbed import clocks as c
 from testbed import evidence as e
+from testbed.canaries import CANARY_TIMEOUT_NS
 from testbed.ends import join_ends, lost_between
 from testbed.errors import BlindError, LabError, NotApplicable
 from testbed.lab.agents import Agents
@@ -23,13 +24,20 @@ from testbed.plan import Plan
 from testbed.program import AgentStep
 
 if TYPE_CHECKING:
-    from testbed.run import Host, Recorder
+    from testbed.canaries import Host
+    from testbed.recording import Recorder
 
 QUESTIONS = 24  # after the time of an engine: bounds narrow quickly, and each takes a round trip
-CANARY_TIMEOUT_NS = 300_000_000
 PROOF_TIMEOUT_S = 20.0  # swarm may tell an engine late where the others' containers are
 NOBODY = "02:00:00:00:00:01"  # to whom a lone host sends its canary
 DOWN_STEPS = frozenset({"vanish", "reboot", "link"})  # after which a host hears nothing, as was asked
+
+
+def check_hearing(plan: Plan) -> None:
+    """Raises NotApplicable where a host must hear what two others say to each other: no hub brings it there."""
+    for host in plan.hosts:
+        if any(_overhears(host.name, step) for step in _flat(host.steps)):
+            raise NotApplicable(plan.name, f"{host.name} must hear the packets of others, and hosts on a swarm do not")
 
 
 @dataclass(slots=True)
@@ -41,14 +49,6 @@ class Apart:
     snap_length: int
     interface: str
     before: dict[str, c.Bounds] = field(default_factory=dict)
-
-    def check(self, plan: Plan) -> None:
-        """Raises NotApplicable where a host must hear what two others say to each other: no hub brings it there."""
-        for host in plan.hosts:
-            if any(_overhears(host.name, step) for step in _flat(host.steps)):
-                raise NotApplicable(
-                    plan.name, f"{host.name} must hear the packets of others, and hosts on a swarm do not"
-                )
 
     # ------------------------------------------------------------ clocks
 
@@ -81,6 +81,11 @@ class Apart:
     def shown(self, host: str, time_ns: int) -> int:
         """What a host's clock shows at a moment of ours."""
         return time_ns + self.before[self.places[host]].middle_ns
+
+    def clocks(self) -> tuple[e.ClockFacts, ...]:
+        """The hosts' clocks by what is known of them before the play: good enough to watch it."""
+        known = self.before
+        return tuple(c.facts_of(host, its, known[its], known[its]) for host, its in self.places.items())
 
     # ------------------------------------------------------------ proof
 

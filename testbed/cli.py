@@ -75,8 +75,9 @@ def run(
     ] = "auto",
     place: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST=ENGINE", help="On a swarm: a host's Docker context or address; or a lab file."),
+        typer.Option(metavar="HOST=ENGINE", help="On a swarm: the Docker context or address that a host runs on."),
     ] = None,
+    lab: Annotated[Path | None, typer.Option(metavar="FILE", help="On a swarm: a file of engines and places.")] = None,
     engines: Engines = "",
     engine: Annotated[str, typer.Option(help="What impairs the wire: auto, netem or portable.")] = "auto",
     out: Out = Path("results"),
@@ -108,6 +109,7 @@ def run(
 ) -> None:
     """Run scenarios and judge them."""
     with reported():
+        from testbed.lab.swarm.placement import placed_words
         from testbed.live.choose import Wanted, onlooker_of
         from testbed.session import Options
         from testbed.suites.choose import choose_turns
@@ -120,11 +122,14 @@ def run(
         _check_choice("--engine", engine, ("auto", "netem", "portable"))
         _check_choice("--family", family, (None, "ipv4", "ipv6"))
         spread_over = parse_engines(engines) if engines else ()
-        if spread_over and (place or backend not in ("auto", "compose")):
-            raise UsageError("--engines spreads whole runs (backend compose); --place spreads the hosts of one")
-        backend = "compose" if spread_over else "swarm" if place and backend == "auto" else backend
+        placed = placed_words(lab, place or ())
+        if spread_over and (placed or backend not in ("auto", "compose")):
+            raise UsageError("--engines spreads whole runs (backend compose); --place and --lab the hosts of one")
+        if placed and backend not in ("auto", "swarm"):
+            raise UsageError(f"--place and --lab are of --backend swarm, and --backend {backend} has one machine")
+        backend = "compose" if spread_over else "swarm" if placed else backend
         options = Options(backend, engine, out, seed, family, timeout, keep, fresh, _settings(settings or []))
-        options = replace(options, place=tuple(place or ()))
+        options = replace(options, place=placed)
         part = parse_shard(shard) if shard else None
         turns = choose_turns(scenarios or [], everything, tag, repeat, part)
         outlets = Outlets(junit, tap, summary, artifacts, artifacts_mib, github)
@@ -171,6 +176,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
     """List the scenarios."""
     with reported():
         from testbed.files import load_scenario, scenario_files
+        from testbed.report.escape import clean
 
         loaded = [(path, load_scenario(path).scenario) for path in scenario_files()]
         if as_json:
@@ -179,7 +185,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
             return
         wide = max((len(path.stem) for path, _ in loaded), default=0)
         for path, scenario in loaded:
-            typer.echo(f"{path.stem:{wide}}  {','.join(scenario.tags):10}  {scenario.summary}")
+            typer.echo(clean(f"{path.stem:{wide}}  {','.join(scenario.tags):10}  {scenario.summary}"))
 
 
 @app.command()
@@ -192,20 +198,23 @@ def show(
     with reported():
         from testbed.files import find_scenario, load_scenario
         from testbed.plan import make_plan
+        from testbed.report.escape import clean
         from testbed.scenario.write import write_scenario
         from testbed.session import Options, resolve
         from testbed.show import commands
+        from testbed.terminal import clean_lines
 
         path = find_scenario(scenario)
         resolved = resolve(load_scenario(path), Options(seed=seed, family=family))
-        typer.echo(f"# {path}, resolved\n{write_scenario(resolved)}")
-        typer.echo("\n".join(commands(make_plan(path.stem, resolved))))
+        typer.echo(clean_lines(f"# {clean(str(path))}, resolved\n{write_scenario(resolved)}"))
+        typer.echo(clean_lines("\n".join(commands(make_plan(path.stem, resolved)))))
 
 
 @app.command()
 def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
     """Check scenario files; every mistake is shown with its place."""
     from testbed.files import load_scenario
+    from testbed.report.escape import clean
     from testbed.terminal import print_error
 
     code = 0
@@ -216,16 +225,17 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) ->
             code = error.exit_code
             print_error(error) if not hasattr(error, "mistakes") else sys.stderr.write(f"{error}\n")
         else:
-            typer.echo(f"{file}: ok")
+            typer.echo(f"{clean(str(file))}: ok")
     raise typer.Exit(code)
 
 
 @app.command()
-def schema() -> None:
+def schema(lab: Annotated[bool, typer.Option("--lab", help="Of a lab file (docs/multi-machine.md).")] = False) -> None:
     """Print the JSON Schema of a scenario file."""
+    from testbed.lab.swarm.lab_file import lab_schema_text
     from testbed.scenario.schema import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    typer.echo(lab_schema_text() if lab else schema_text(), nl=False)
 
 
 @app.command()

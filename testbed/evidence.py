@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from testbed.agent.impairments import no_setting
+from testbed.fields import SHOWN, no_address, no_base64, no_family, no_outcome, no_place, reader
 from testbed.pcap.frame import Capture
 from testbed.scenario.model import Scenario
 
@@ -297,7 +299,22 @@ RECORDS: dict[str, type[Record]] = {
     "timing": Timing,
 }
 PARTS: dict[str, type[Any]] = {"rows": TableRow, "made": Made}  # fields that hold values of their own
-LISTS = frozenset({"lacks", "place", "round", "settings", "qdiscs"})
+
+
+def _of_each(held: Any, judge: Callable[[object], str]) -> str:
+    """What is wrong with the first of some values that is no good."""
+    return next((says for one in held if (says := judge(one))), "")
+
+
+SENSE: tuple[tuple[type[Record], str, Callable[[object], str]], ...] = (  # what a field must be beside its type
+    (RunFacts, "family", no_family),
+    (HostFacts, "address", no_address),
+    (StepOutcome, "path", no_place),
+    (StepOutcome, "outcome", no_outcome),
+    (StepOutcome, "data", lambda value: "" if value is None else no_base64(value)),
+    (LinkCount, "settings", lambda held: _of_each(held, no_setting)),
+)
+_SENSE = {kind: [(name, judge) for one, name, judge in SENSE if one is kind] for kind in RECORDS.values()}
 _NAMES = {record: name for name, record in RECORDS.items()}
 
 
@@ -338,22 +355,27 @@ def load_records(text: str) -> tuple[Record, ...]:
     Raises ValueError with the line number where a line is not a record.
     """
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = text.removesuffix("\n").split("\n") if text else []  # a log may hold U+2028, at which splitlines parts
+    for number, line in enumerate(lines, start=1):
         try:
-            records.append(_record(json.loads(line)))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            records.append(_record(line))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number} is not a record of a timeline: {error}") from error
     return tuple(records)
 
 
-def _record(values: dict[str, Any]) -> Record:
-    kind = RECORDS[values.pop("type")]
-    for name, part in PARTS.items():
-        if name in values:
-            values[name] = tuple(part(**one) for one in values[name])
-    for name in LISTS & values.keys():
-        values[name] = tuple(values[name])
-    return kind(**values)
+def _record(line: str) -> Record:
+    values = json.loads(line)
+    if "\\u" in line:
+        json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair can be written nowhere
+    kind: Any = RECORDS.get(str(values.pop("type", ""))) if isinstance(values, dict) else None
+    if kind is None:
+        raise ValueError(f"its type is none of {', '.join(RECORDS)}")
+    record: Record = reader(kind)(values)
+    for name, judge in _SENSE[kind]:
+        if says := judge(getattr(record, name)):
+            raise ValueError(f"{name} {says}: {ascii(getattr(record, name))[:SHOWN]}")
+    return record
 
 
 def received(step: StepOutcome) -> bytes:

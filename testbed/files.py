@@ -15,18 +15,22 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from testbed.errors import LabError, UsageError
-from testbed.evidence import Evidence, dump_records, load_records
+from testbed.evidence import Evidence, Record, RunFacts, dump_records, load_records
 from testbed.pcap.frame import Capture
 from testbed.scenario.read import Located, read_located
 from testbed.scenario.write import write_scenario
 
 SCENARIOS = "scenarios"
 MOST_PAYLOAD = 64 << 20  # bytes of a file that a scenario sends; it goes to the hosts in one message
+MOST_CAPTURE = 1 << 28  # bytes of a run's capture once unpacked; the testbed itself packs none
 LATEST = "latest"
+TIMELINE = "timeline.jsonl"
+NO_RUN_FOLDER = "it is not a run folder of this testbed"
 
 
 def scenario_folder() -> Path:
@@ -65,7 +69,13 @@ def find_scenario(wanted: str) -> Path:
 def load_scenario(path: Path) -> Located:
     """Read a scenario file. Raises UsageError for what is wrong in it, or with the file."""
     # A byte more than may be is enough to say that it is too large, of a device without end too.
-    return read_located(read_file(path, "scenario file", MOST_PAYLOAD), str(path))
+    return _read(read_file(path, "scenario file", MOST_PAYLOAD), str(path))
+
+
+@lru_cache(maxsize=256)
+def _read(content: bytes, name: str) -> Located:
+    """What a file says; a suite asks twice, first for the labs that it will need, and `--repeat` each time."""
+    return read_located(content, name)
 
 
 def load_payloads(names: Iterable[str], scenario_path: Path) -> dict[str, bytes]:
@@ -170,22 +180,45 @@ def save_evidence(folder: Path, evidence: Evidence) -> None:
         for vantage, capture in evidence.captures.items():
             write_whole(folder / "captures" / f"{vantage.replace(':', '-')}.pcapng", write_capture(capture))
         write_whole(folder / "scenario.yaml", write_scenario(evidence.scenario).encode())
-        write_whole(folder / "timeline.jsonl", dump_records(evidence.records).encode())
+        write_whole(folder / TIMELINE, dump_records(evidence.records).encode())
 
 
 def load_evidence(folder: Path) -> Evidence:
     """Read a run folder back. Raises UsageError where it is none, or is damaged."""
+    located = load_scenario(folder / "scenario.yaml")
+    timeline = folder / TIMELINE
+    records = read_timeline(read_file(timeline, "timeline"), str(timeline))
+    files = {str(path): read_file(path, "capture") for path in sorted((folder / "captures").glob("*.pcapng"))}
+    return Evidence(located.scenario, records, read_captures(files))
+
+
+def read_timeline(data: bytes, file: str) -> tuple[Record, ...]:
+    """The records of a run's timeline. Raises UsageError where it is none, or does not say once what was run."""
+    try:
+        records = load_records(data.decode())
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}", remedy=NO_RUN_FOLDER) from error
+    if (told := sum(isinstance(record, RunFacts) for record in records)) != 1:
+        raise UsageError(f"{file} says {told} times what was run; it must say so once", remedy=NO_RUN_FOLDER)
+    return records
+
+
+def read_captures(files: Mapping[str, bytes]) -> dict[str, Capture]:
+    """Captures by their vantage points, from the bytes of their files. Raises UsageError."""
     from testbed.pcap.reader import read_capture
 
-    located = load_scenario(folder / "scenario.yaml")
-    try:
-        records = load_records(read_file(folder / "timeline.jsonl", "timeline").decode())
-    except ValueError as error:
-        raise UsageError(
-            f"{folder / 'timeline.jsonl'}: {error}", remedy="it is not a run folder of this testbed"
-        ) from error
-    captures = [read_capture(read_file(path, "capture")) for path in sorted((folder / "captures").glob("*.pcapng"))]
-    return Evidence(located.scenario, records, in_order({capture.interfaces[0].name: capture for capture in captures}))
+    captures: dict[str, Capture] = {}
+    for file, data in files.items():
+        try:
+            capture = read_capture(data, limit=MOST_CAPTURE)
+        except UsageError as error:
+            raise UsageError(f"{file}: {error.message}", remedy=error.remedy) from error
+        name = capture.interfaces[0].name if capture.interfaces else ""
+        if not name or name in captures:
+            why = f"is of {name}, as another file is" if name else "does not say at which vantage point it was captured"
+            raise UsageError(f"{file} {why}", remedy=NO_RUN_FOLDER)
+        captures[name] = capture
+    return in_order(captures)
 
 
 def save_outputs(folder: Path, outputs: Mapping[str, bytes]) -> None:

@@ -8,118 +8,34 @@ verdict becomes unknown, and what was collected is kept), unless there is no lab
 from __future__ import annotations
 
 import base64
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed import evidence as e
 from testbed.apart import Apart
+from testbed.canaries import Host, early_packets, prove_end, prove_hub
 from testbed.capture_file import read_records
-from testbed.errors import BlindError, LabError
+from testbed.errors import LabError
 from testbed.injecting import ask_silence, judge_silence, set_up, steps_for
 from testbed.lab.agents import AgentLost, Agents, Message, Ticket
 from testbed.lab.contract import places_of
 from testbed.lab.sameness import check_agent, own_agent
 from testbed.lab.sysctls import later
+from testbed.lab.tuning import tune
 from testbed.live.onlooker import Onlooker, watched
 from testbed.needs import check_hosts, counters_of
-from testbed.pcap.frame import Capture, Frame, Interface, InterfaceStatistics
+from testbed.pcap.frame import Capture, Interface, InterfaceStatistics
 from testbed.plan import LINK, SNIFFER, HostPlan, Plan
+from testbed.recording import Recorder
+from testbed.rings import small_rings
 from testbed.steady import ask_offsets, judge_clocks, looks
 from testbed.stop import Stop
-from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, fault_fired, find_engine
+from testbed.wiring import INTERFACE, Timeline, apply_links, count_link, find_engine
 
 SNAP_LENGTH = 262144
-MANY_REPLICAS, SMALL_RING = 4, 4 << 20  # two rings each are most of the memory of a lab of twenty
 STATES_INTERVAL_NS = 1_000_000
-DOCKER_DNS = "127.0.0.11:"  # the engine's own resolver listens in every container; no program of a scenario's does
-HUB_TIMEOUT_S = 10.0
-CANARY_TIMEOUT_NS = 300_000_000
-CANARY_TYPE = b"\x88\xb5"  # docs/agent-protocol.md
-PROTOCOL_AT = {b"\x08\x00": 23, b"\x86\xdd": 20}  # by EtherType: where in the frame the protocol's number stands
-TCP = b"\x06"
-
-
-@dataclass
-class Recorder:
-    """Turns the agents' events into records, and passes marks on."""
-
-    records: list[e.Record] = field(default_factory=list)
-    ended: set[str] = field(default_factory=set)
-    relay: Callable[[str, str, Any], None] = lambda host, name, value: None
-    watch: Callable[[e.Record], None] = lambda record: None
-    closed: bool = False  # the run is over: what hosts still say is no part of it
-
-    def listen(self, watch: Callable[[e.Record], None]) -> None:
-        """Tell of each record from now on, as it comes."""
-        self.watch = watch
-
-    def __call__(self, host: str, message: Message) -> None:
-        """Hear one event of a host."""
-        kind = message.get("event")
-        if self.closed and kind != "problem":
-            return
-        if kind == "state" and message["socket"].startswith(DOCKER_DNS):
-            return
-        if handler := HANDLERS.get(str(kind)):
-            self._add(handler(host, message))
-        else:
-            self.problem(host, f"the agent sent an event that nobody knows: {kind!r}")
-        if kind == "mark":
-            self.relay(host, message["name"], message.get("value"))
-        elif kind == "played":
-            self.ended.add(host)
-
-    def problem(self, where: str, says: str) -> None:
-        """Note what could not be done or seen."""
-        self._add(e.Problem(where, says))
-
-    def _add(self, record: e.Record) -> None:
-        self.records.append(record)
-        self.watch(record)
-
-
-def _step(host: str, m: Message) -> e.StepOutcome:
-    return e.StepOutcome(
-        host=host,
-        path=m["path"],
-        step=m["step"],
-        outcome=m["outcome"],
-        start_ns=m["start_ns"],
-        end_ns=m["end_ns"],
-        round=tuple(m.get("round") or ()),
-        errno=m.get("errno"),
-        says=m.get("says") or "",
-        local=m.get("local"),
-        peer=m.get("peer"),
-        bytes=m.get("bytes"),
-        sha256=m.get("sha256"),
-        data=m.get("data"),
-    )
-
-
-def _snapshot(host: str, m: Message) -> e.TableSnapshot:
-    rows = tuple(
-        e.TableRow(r["state"], r["local"], r["peer"], r.get("recv_queue", 0), r.get("send_queue", 0))
-        for r in m["rows"]
-        if not r["local"].startswith(DOCKER_DNS)
-    )
-    return e.TableSnapshot(host, m["name"], m["time_ns"], rows)
-
-
-HANDLERS: dict[str, Callable[[str, Message], e.Record]] = {
-    "step": _step,
-    "snapshot": _snapshot,
-    "played": lambda h, m: e.ProgramEnd(h, m["time_ns"], m.get("exit"), m.get("signal"), bool(m.get("held"))),
-    "state": lambda h, m: e.StateSample(h, m["time_ns"], m["socket"], m["from"], m["to"]),
-    "log": lambda h, m: e.LogLine(h, m["time_ns"], m["line"]),
-    "mark": lambda h, m: e.MarkMade(h, m.get("time_ns", 0), m["name"]),
-    "fault": fault_fired,
-    "wire": lambda h, m: e.WireChanged(h, m["time_ns"], m["phase"], m.get("began_ns") or m["time_ns"]),
-    "problem": lambda h, m: e.Problem(h, m["says"]),
-}
 
 
 class Clock:
@@ -138,17 +54,6 @@ class Clock:
     def total(self) -> float:
         """Since the beginning."""
         return round((time.monotonic() - self._start) * 1000, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A host that has said hello."""
-
-    name: str
-    role: str
-    address: str
-    mac: str
-    kernel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,21 +87,18 @@ def run_plan(
     with stop.waking(agents.wake):
         places = places_of(agents.lab)
         apart = Apart(agents, places, SNAP_LENGTH, INTERFACE) if places else None
-        if apart:
-            apart.check(plan)
         agents.open([*(host.name for host in plan.hosts), *([] if apart else [SNIFFER])])
-        if facts.backend == "netns":
-            wanted = {host.name: found for host in plan.hosts if (found := later(host.sysctls))}
-            agents.wait([agents.ask(host, "sysctls.set", values=values) for host, values in wanted.items()])
+        tune(agents, {host.name: later(host.sysctls) for host in plan.hosts})
         hosts, sysctls = _greet(agents, plan, facts, {} if apart else {SNIFFER: SNIFFER})
         check_hosts(agents, plan)
         engine, engine_why = find_engine(agents, plan)
         captures = _set_up(agents, plan, hosts, engine)
-        apart.prove(hosts) if apart else _prove_hub(agents, hosts)
+        apart.prove(hosts) if apart else prove_hub(agents, hosts)
         offsets = looks(asked := ask_offsets(agents, hosts, places), agents.gather(asked.tickets))
         clock.lap("lab_up")
         recorder.records += [_facts(host) for host in hosts.values()]
-        so_far = e.Evidence(plan.scenario, (facts, *recorder.records), {v.name: Capture((), ()) for v in captures})
+        told = (facts, *recorder.records, *(apart.clocks() if apart else ()))
+        so_far = e.Evidence(plan.scenario, told, {v.name: Capture((), ()) for v in captures})
         followed = [(vantage.name, vantage.host) for vantage in captures]
         with watched(onlooker, agents, so_far, followed, recorder.listen, stop):
             _play(agents, plan, hosts, files, recorder, timeout_s, apart)
@@ -230,11 +132,11 @@ def _greet(
         check_agent(name, answer.get("agent"), ours)
         about = answer["interfaces"].get(INTERFACE, {})
         addresses = about.get(facts.family) or [""]
-        hosts[name] = Host(name, role, addresses[0], about.get("mac", ""), answer["kernel"])
+        hosts[name] = Host(name, role, addresses[0], about.get("mac") or "", answer["kernel"])
         if not hosts[name].address or not hosts[name].mac:
             raise LabError(f"{name} has no {facts.family} address on {INTERFACE}")
     first = answers[0]
-    return hosts, {str(name): str(value) for name, value in first.get("sysctls", {}).items()}
+    return hosts, {str(name): str(value) for name, value in (first.get("sysctls") or {}).items()}
 
 
 def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) -> tuple[Vantage, ...]:
@@ -245,11 +147,11 @@ def _set_up(agents: Agents, plan: Plan, hosts: Mapping[str, Host], engine: str) 
         tickets.append(agents.ask(host.name, "prepare", interface=INTERFACE, neighbours=neighbours))
     tickets += apply_links(agents, plan, {host.name: host.address for host in hosts.values()}, engine)
     tickets += set_up(agents, plan, hosts)
-    captures = (*_vantages(plan, SNIFFER in hosts),)
+    captures, rings = (*_vantages(plan, SNIFFER in hosts),), small_rings(plan)
     for vantage in captures:
         how = {"name": vantage.name, "interface": vantage.interface, "promiscuous": vantage.host == SNIFFER}
-        if sum(host.role == hosts[vantage.host].role for host in hosts.values()) > MANY_REPLICAS:
-            how["ring_bytes"] = SMALL_RING
+        if vantage.host in rings:
+            how["ring_bytes"] = rings[vantage.host]
         tickets.append(agents.ask(vantage.host, "capture.start", snap_length=SNAP_LENGTH, **how))
     tickets += [agents.ask(host.name, "states.start", interval_ns=STATES_INTERVAL_NS) for host in plan.hosts]
     tickets += [agents.ask(host.name, "counters.start") for host in plan.hosts]
@@ -264,51 +166,6 @@ def _vantages(plan: Plan, sniffed: bool) -> Iterator[Vantage]:
             yield Vantage(f"{host.name}:{LINK}", host.name, LINK)
     if sniffed:
         yield Vantage(e.WIRE, SNIFFER, INTERFACE)
-
-
-def _ring(hosts: Mapping[str, Host]) -> list[tuple[Host, Host]]:
-    """Who sends a canary to whom: around all hosts, or of a lone host to the sniffer."""
-    players = [host for host in hosts.values() if host.role != SNIFFER]
-    if len(players) == 1:
-        return [(players[0], hosts[SNIFFER])]
-    return [(one, players[(index + 1) % len(players)]) for index, one in enumerate(players)]
-
-
-def _send_canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> list[Ticket]:
-    return [
-        agents.ask(a.name, "canary.send", interface=INTERFACE, to=b.mac, token=f"{label} {a.name}")
-        for a, b in _ring(hosts)
-    ]
-
-
-def _canaries(agents: Agents, hosts: Mapping[str, Host], label: str) -> bool:
-    """Send a unicast frame around the hosts; whether the sniffer has heard every one.
-
-    A host whose interface a step has taken down sends none; some host must.
-    """
-    sent = agents.wait(_send_canaries(agents, hosts, label))
-    sources = [source.name for (source, _), answer in zip(_ring(hosts), sent, strict=True) if answer.get("sent", True)]
-    wanted = {"name": e.WIRE, "timeout_ns": CANARY_TIMEOUT_NS}
-    tickets = [agents.ask(SNIFFER, "canary.wait", token=f"{label} {source}", **wanted) for source in sources]
-    return bool(sources) and all(answer.get("heard", True) for answer in agents.wait(tickets))
-
-
-def _prove_hub(agents: Agents, hosts: Mapping[str, Host]) -> None:
-    """Wait until the sniffer hears what the others say to each other.
-
-    The first round teaches a learning bridge every address; only what is heard after it proves a hub.
-    """
-    deadline = time.monotonic() + HUB_TIMEOUT_S
-    agents.wait(_send_canaries(agents, hosts, "start 0"))
-    for attempt in itertools.count(1):
-        if _canaries(agents, hosts, f"start {attempt}"):
-            return
-        if time.monotonic() > deadline:
-            break
-    raise BlindError(
-        "the sniffer does not hear what the hosts send to each other: the bridge still learns addresses",
-        remedy="look at the log of the `hub` service, which must set the bridge's ageing time to 0",
-    )
 
 
 def _relay(agents: Agents, plan: Plan, recorder: Recorder, host: str, name: str, value: Any) -> None:
@@ -379,7 +236,7 @@ def _collect(
     """Stop everything and bring it over. What cannot be had is a problem, and the rest is still collected."""
     if not agents.lost:
         try:
-            apart.prove_end(hosts, recorder) if apart else _prove_end(agents, hosts, recorder)
+            apart.prove_end(hosts, recorder) if apart else prove_end(agents, hosts, recorder)
         except LabError as error:
             recorder.problem(e.WIRE, error.message)
     vantages = [vantage for vantage in captures if vantage.host not in agents.lost]
@@ -426,11 +283,6 @@ def _counters(
             yield e.Counters(host, changed, tuple(answer.get("lacks") or ()))
 
 
-def _prove_end(agents: Agents, hosts: Mapping[str, Host], recorder: Recorder) -> None:
-    if not _canaries(agents, hosts, "end 0") and not _canaries(agents, hosts, "end 1"):
-        recorder.problem(e.WIRE, "the sniffer did not hear the frame that ends the capture: its tail may be missing")
-
-
 def _fetch(
     agents: Agents, stopped: Iterable[tuple[Vantage, Message | LabError]], recorder: Recorder
 ) -> tuple[dict[str, Capture], list[e.Record]]:
@@ -457,14 +309,3 @@ def _fetch(
             )
         counts.append(e.CaptureCount(vantage.name, vantage.host, vantage.interface, packets, dropped))
     return seen, counts
-
-
-def early_packets(frames: Iterable[Frame]) -> int:
-    """How many TCP packets were captured before the first canary, and so before the first step: of an earlier run."""
-    early = 0
-    for frame in frames:
-        if (kind := frame.data[12:14]) == CANARY_TYPE:
-            return early
-        protocol = PROTOCOL_AT.get(kind, len(frame.data))
-        early += frame.data[protocol : protocol + 1] == TCP
-    return early

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import testbed
+from testbed.apart import check_hearing
 from testbed.errors import LabError, TestbedError, UsageError
 from testbed.evidence import Evidence, Problem, RunFacts, Timing
 from testbed.files import (
@@ -33,8 +34,9 @@ from testbed.files import (
 )
 from testbed.injecting import injects
 from testbed.lab.agents import Agents
-from testbed.lab.contract import Lab, LabHost, LabShape, Say
+from testbed.lab.contract import Lab, LabHost, LabShape, Say, places_of
 from testbed.lab.sysctls import without_later
+from testbed.lab.tuning import fit
 from testbed.lab.warm import Likeness, StandingLab, WarmLabs
 from testbed.live.onlooker import Onlooker
 from testbed.needs import check_kernel
@@ -205,6 +207,8 @@ def run_scenario(job: Job, options: Options, run_id: str, stop: Stop, say: Say, 
             "--keep needs --backend compose: a lab of network namespaces lives as long as the command that made it"
         )
     say(f"backend {backend}: {why}")
+    if backend == "swarm":
+        check_hearing(plan)
     check_kernel(plan, backend, options.place, options.host_engine)
     folder = make_run_folder(options.out, run_id, job.folder_name)
     lab_id = f"{run_id}-{job.folder_name}"
@@ -227,29 +231,42 @@ def _start(
     """A lab of the plan's shape, warm or fresh; its lab.yaml is in the folder."""
     stop.check()
     threading.Thread(target=_preload, args=(plan,), daemon=True, name="preload").start()
-    shape = lab_shape(plan, facts.run_id)
-    if facts.backend == "netns":
-        shape = without_later(shape)
+    asked = lab_shape(plan, facts.run_id)
+    shared = facts.backend == "compose" and warm is not None  # its hosts are given names and sysctls for each run
+    shape = without_later(asked) if shared or facts.backend == "netns" else asked
     likeness = Likeness.of(f"{facts.backend} {options.host_engine}".strip(), shape)
+    if shared:
+        likeness = likeness.nameless()
+    lab_file = folder / "lab.yaml"
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
         say(f"using the lab {standing.id} again")
-        with closed_on_error(standing.close):
-            write_lab_file(folder / "lab.yaml", standing.override)
-        return standing
-    say("bringing the lab up")
-    lab = _bring_up(facts.backend, shape, folder, say, stop.check, options)
-    with closed_on_error(lab.close):
-        return StandingLab(shape.run_id, likeness, lab, Agents(lab, stop), read_file(folder / "lab.yaml", "lab file"))
+    else:
+        say("bringing the lab up")
+        lab = _bring_up(facts.backend, shape, folder, say, stop.check, options)
+        with closed_on_error(lab.close, say):
+            text = read_file(lab_file, "lab file")
+            standing = StandingLab(shape.run_id, likeness, lab, Agents(lab, stop), text)
+    with closed_on_error(standing.close, say):
+        write_lab_file(lab_file, fit(standing.agents, asked) if shared else standing.override)
+    return standing
 
 
 @contextmanager
-def closed_on_error(close: Callable[[], None]) -> Iterator[None]:
+def closed_on_error(close: Callable[[], None], say: Say) -> Iterator[None]:
     """Whatever is raised meanwhile, `close` is called first."""
     try:
         yield
     except BaseException:
-        close()
+        _close(close, say)
         raise
+
+
+def _close(close: Callable[[], None], say: Say) -> None:
+    """Take a lab down on account of an error, which is what is raised: what went wrong meanwhile is only told."""
+    try:
+        close()
+    except TestbedError as error:
+        say(str(error))
 
 
 def _in_lab(
@@ -269,7 +286,7 @@ def _in_lab(
         return run_plan(plan, standing.agents, facts, files, stop, clock, timeout_s, options.onlooker)
     except BaseException:
         say("taking the lab down")
-        standing.close()
+        _close(standing.close, say)
         raise
 
 
@@ -279,7 +296,9 @@ def _put_away(
     """A lab that has served is kept, goes to the warm ones, or is taken down: after any problem, always the last."""
     if options.keep and stop.reason is None:
         standing.agents.close()
-        say(f"the lab {standing.id} is kept; `testbed clean` removes it once this command has ended")
+        engines = ",".join(dict.fromkeys(places_of(standing.lab).values()))
+        clean = f"testbed clean --engines {engines}" if engines else "testbed clean"
+        say(f"the lab {standing.id} is kept; `{clean}` removes it once this command has ended")
         return Closing(lambda: None)
     if warm is not None and stop.reason is None and not evidence.all(Problem):
         return Closing(lambda: warm.give_back(standing, say))

@@ -70,10 +70,10 @@ def _print_coloured(lines: Iterable[Line]) -> None:
 def print_error(error: TestbedError) -> None:
     """Say on standard error what went wrong and what to do."""
     mark = "\x1b[31mtestbed:\x1b[0m" if colours(sys.stderr) else "testbed:"
-    sys.stderr.write(f"{mark} {_clean_lines(str(error))}\n")
+    sys.stderr.write(f"{mark} {clean_lines(str(error))}\n")
 
 
-def _clean_lines(text: str) -> str:
+def clean_lines(text: str) -> str:
     """Text that a host or a file may have had a hand in, its lines kept."""
     return "\n".join(map(clean, text.split("\n")))
 
@@ -99,7 +99,7 @@ class Progress:
         """Say what a run is doing."""
         if self._quiet:
             return
-        words = _clean_lines(words)
+        words = clean_lines(words)
         with self._lock:
             self._doing[name] = words
             if self._live:

@@ -78,14 +78,14 @@ def count_link(host: str, answer: Message, problem: Callable[[str, str], None]) 
         problem(host, f"the impaired link of {host}: {why}")
     return e.LinkCount(
         host,
-        str(answer.get("engine", "portable")),
+        str(answer.get("engine") or "portable"),
         answer["in"],
         answer["out"],
         answer["dropped"],
         answer["duplicated"],
-        answer.get("corrupted", 0),
+        answer.get("corrupted") or 0,
         dict(answer.get("dropped_by") or {}),
-        answer.get("phase", 0),
+        answer.get("phase") or 0,
         _maps(answer.get("settings")),
         why,
         tuple(answer.get("qdiscs") or ()),
@@ -98,14 +98,14 @@ def _maps(given: Any) -> tuple[Mapping[str, Any], ...]:
 
 def fault_fired(host: str, message: Message) -> e.FaultFired:
     """An entry of the ledger, as a record."""
-    made = tuple(e.Made(one["to"], one["packet"], one.get("says", "")) for one in message.get("made") or ())
+    made = tuple(e.Made(one["to"], one["packet"], one.get("says") or "") for one in message.get("made") or ())
     return e.FaultFired(
         host,
         message["time_ns"],
         message["rule"],
         message["action"],
-        message.get("says", ""),
-        message.get("packet", ""),
+        message.get("says") or "",
+        message.get("packet") or "",
         bool(message.get("passed")),
         made,
     )

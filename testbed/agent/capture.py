@@ -21,8 +21,10 @@ import struct
 import time
 from typing import Any
 
-from testbed.agent import canary, child, tap
+from testbed.agent import canary, child, spares, tap
 
+TRADE = "capture"
+WORDS = ("name", "interface", "promiscuous", "snap_length", "ring_bytes", "path")  # what its process is told of it
 RECORD = struct.Struct("<QIIB")  # time_ns, length on the wire, captured length, direction
 
 
@@ -50,13 +52,14 @@ class Capture:
         self._unread: list[dict[str, Any]] = []
 
     def start(self) -> None:
-        """Start; the socket is bound and the ring is mapped when this returns. Raises OSError and leaves nothing."""
+        """Start; the socket is bound and has its ring when this returns. Raises OSError and leaves nothing."""
         self.begin()
         self.ready()
 
     def begin(self) -> None:
         """Fork the process and go on: the kernel takes some 20 ms for a ring, and several can be made at once."""
-        self._child = child.fork(f"capture {self.name} on {self.interface}", self._work)
+        what = {key: getattr(self, key) for key in WORDS}
+        self._child = spares.employ(TRADE, f"capture {self.name} on {self.interface}", work, what)
 
     def ready(self) -> None:
         """Wait until what was begun is bound. Raises OSError and leaves nothing."""
@@ -82,11 +85,15 @@ class Capture:
         """Take the ring's last packets and end: `packets`, `dropped`, `bytes` and `path` of the file."""
         running = self._running
         try:
-            return running.ask({"do": "stop"}, timeout_s)
-        finally:
-            self._unread = running.events.read()  # that the process has ended by now is no event: it was asked to
-            self._child = None
-            running.leave()
+            answer = running.ask({"do": "stop"}, timeout_s)
+        except OSError:
+            self._unread = running.events.read()
+            self.kill()
+            raise
+        self._unread = running.events.read()
+        self._child = None
+        spares.retire(TRADE, running)
+        return answer
 
     def kill(self) -> None:
         """End the process at once; the file stays as it is. May be called again."""
@@ -100,15 +107,18 @@ class Capture:
             raise OSError(errno.EBADF, f"capture {self.name} does not run")
         return self._child
 
-    def _work(self, parent: child.Parent) -> None:
-        ear = tap.open_tap(self.interface, self.promiscuous, self.snap_length, self.ring_bytes)
-        writer = Writer(self.path, self.snap_length)
+
+def work(parent: child.Parent, words: child.Message) -> None:
+    """Be the process of one capture, until it is stopped; `words` are its `WORDS`."""
+    name, interface = words["name"], words["interface"]
+    ear = tap.open_tap(interface, words["promiscuous"], words["snap_length"], words["ring_bytes"])
+    with contextlib.closing(ear):
+        writer = Writer(words["path"], words["snap_length"])
         prefer()
         parent.answer({})
         if ear.excuse:
-            parent.tell(child.problem(f"capture {self.name} on {self.interface}: {ear.excuse}"))
-        with ear.socket:
-            Recorder(self.name, ear, writer, parent).run()
+            parent.tell(child.problem(f"capture {name} on {interface}: {ear.excuse}"))
+        Recorder(name, ear, writer, parent).run()
 
 
 class Recorder:

@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from testbed.agent import memory
+
 Message = dict[str, Any]
 
 PR_SET_PDEATHSIG = 1
@@ -109,7 +111,13 @@ class Child:
         self.events = Lines(events)
         self.control = Lines(control)
         self.closed = False
+        self.idle = False  # it has done its work, and holds nothing of it (spares.py)
         self._hushed: socket.socket | None = None
+        self._kills = memory.count_kills()
+
+    def begin_again(self, name: str) -> None:
+        """It is given other work: from now on it has this name, and what happened before is no matter."""
+        self.name, self.idle, self._kills = name, False, memory.count_kills()
 
     def fileno(self) -> int:
         """Readable when there are events to read."""
@@ -122,8 +130,12 @@ class Child:
         events = self.events.read()
         if self.events.ended():
             self._hush()
-            events.append(problem(f"{self.name}: its process {self.pid} ended unexpectedly"))
+            events.append(problem(f"{self.name}: its process {self.pid} ended unexpectedly{self.short_of_memory()}"))
         return events
+
+    def short_of_memory(self) -> str:
+        """Words to put behind its end where the kernel has been ending processes since it began; else none."""
+        return memory.kills_since(self._kills)
 
     def ask(self, request: Message, timeout_s: float = 10.0) -> Message:
         """Ask and wait for the answer. Raises what the child says went wrong, TimeoutError, or ConnectionError."""
@@ -149,15 +161,8 @@ class Child:
 
     def end(self) -> None:
         """End the process, whatever it does, and wait until it and what it held are gone. May be called again."""
-        if self.leave():
-            with contextlib.suppress(ChildProcessError):  # somebody has reaped it
-                os.waitpid(self.pid, 0)
-                _leaving.discard(self.pid)
-
-    def leave(self) -> bool:
-        """End the process without waiting (freeing a ring takes 25 ms). False when that was done before."""
         if self.closed:
-            return False
+            return
         self.closed = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -165,9 +170,8 @@ class Child:
         self.control.stream.close()
         if self._hushed:
             self._hushed.close()
-        _leaving.add(self.pid)
-        _reap()
-        return True
+        with contextlib.suppress(ChildProcessError):  # somebody has reaped it
+            os.waitpid(self.pid, 0)
 
     def _judge(self, answer: Message) -> Message:
         if "error" in answer:
@@ -192,7 +196,6 @@ def fork(name: str, work: Callable[[Parent], None], keep: Iterable[int] = ()) ->
     control, asked = socket.socketpair()
     libc = ctypes.CDLL(None)
     agent = os.getpid()
-    _reap()
     pid = os.fork()
     if pid:
         told.close()
@@ -213,27 +216,6 @@ def fork(name: str, work: Callable[[Parent], None], keep: Iterable[int] = ()) ->
 def problem(says: str) -> Message:
     """The event of something that the agent could not do or see."""
     return {"event": "problem", "says": says}
-
-
-_leaving: set[int] = set()  # processes that were told to end, and not reaped yet
-
-
-def await_ends() -> None:
-    """Wait until the processes that were told to end, without being waited for, have ended."""
-    for pid in sorted(_leaving):
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-    _leaving.clear()
-
-
-def _reap() -> None:
-    for pid in sorted(_leaving):
-        try:
-            ended = os.waitpid(pid, os.WNOHANG)[0]
-        except ChildProcessError:
-            ended = pid
-        if ended:
-            _leaving.discard(pid)
 
 
 def _settle_in(libc: ctypes.CDLL, agent: int, keep: set[int]) -> None:

@@ -16,8 +16,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import starmap
 
+from testbed.agent import spares
 from testbed.agent.capturing import Captures
 from testbed.agent.loop import Bye, Loop, Output, UsageError
+from testbed.agent.playing import Programs
 from testbed.agent.sysctls import Sysctls
 from testbed.agent.undoing import bring_up, close_wire
 
@@ -27,9 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from testbed.agent.hush import Hush
-    from testbed.agent.inject import Ear
     from testbed.agent.loop import Answer, Message, Slow
-    from testbed.agent.player import Player
     from testbed.agent.states import Sampler
     from testbed.agent.updown import Kept
     from testbed.agent.wire import Wire
@@ -46,13 +46,11 @@ class Agent:
         self._output = output
         self._directory: str | None = None
         self._captures = Captures(self._tell)
+        self._programs = Programs(self._tell, self._switch)
         self._wires: dict[str, Wire] = {}
         self._down: dict[str, Kept] = {}  # interfaces that we took down
         self._hush: Hush | None = None
-        self._ear: Ear | None = None  # of the next program that injects
         self._sampler: Sampler | None = None
-        self._players: list[Player] = []
-        self._marks: dict[str, Any] = {}
         self._counted: dict[str, int] | None = None
         self._sysctls = Sysctls()
 
@@ -63,8 +61,7 @@ class Agent:
             yield wire.fileno(), partial(self._tell_of, wire)
         if self._sampler:
             yield self._sampler.fileno(), partial(self._tell_of, self._sampler)
-        for player in self._players:
-            yield player.fileno(), partial(self._follow, player)
+        yield from self._programs.readers()
 
     def serve(self, request: Any) -> Answer | Slow:
         """Does what a request asks. Raises UsageError for one that makes no sense."""
@@ -211,11 +208,7 @@ class Agent:
 
     def open_ear(self, request: Message) -> Answer:
         """Hears the wire from now on, for a program that injects frames."""
-        from testbed.agent.inject import Ear
-
-        self._close_ear()
-        self._ear = Ear(request["interface"], request["hosts"])
-        return {}
+        return self._programs.open_ear(request)
 
     def start_states(self, request: Message) -> Answer:
         """Samples the kernel's socket table from now on."""
@@ -241,23 +234,11 @@ class Agent:
 
     def play(self, request: Message) -> Answer:
         """Plays a program in a process of its own."""
-        from testbed.agent.player import FAMILIES, Player
-        from testbed.agent.steps import fault, injects
-
-        wrong = fault(request["steps"])
-        if wrong:
-            raise UsageError(f"play: {wrong}")
-        if request["family"] not in FAMILIES:
-            raise UsageError(f"play: family is {request['family']!r}; it is {' or '.join(FAMILIES)}")
-        if injects(request["steps"]) and not self._ear:
-            raise UsageError("play: the program injects frames, and inject.open was not asked before")
-        self._players.append(Player(request, self._marks, self._ear))
-        self._close_ear()  # it is the program's now
-        return {}
+        return self._programs.play(request)
 
     def mark(self, request: Message) -> Answer:
         """A mark that another host made."""
-        self._put_mark(request["name"], request.get("value"))
+        self._programs.put_mark(request["name"], request.get("value"))
         return {}
 
     def settled(self, request: Message) -> Slow:
@@ -274,11 +255,8 @@ class Agent:
                 yield SETTLING_S
 
     def release(self, _: Message) -> Answer:
-        """Ends the players that hold; their sockets are closed when this is answered."""
-        for player in [one for one in self._players if one.held]:
-            player.relay({"do": "release"})
-            player.reap()
-            self._players.remove(player)
+        """Ends the programs that hold; their sockets are closed when this is answered."""
+        self._programs.release()
         return {}
 
     def set_sysctls(self, request: Message) -> Answer:
@@ -299,17 +277,15 @@ class Agent:
 
     def close(self) -> list[str]:
         """Ends everything that was begun, in reverse, and forgets it; what could not be ended, in words."""
-        for player in self._players:
-            player.kill()
+        self._programs.kill()
         if self._sampler:
             self._sampler.kill()
         self._captures.kill()
-        self._close_ear()
         hushed, self._hush = [self._hush] if self._hush else [], None
         left = [*map(close_wire, hushed)]  # first: it hangs on the wire's qdisc
         left += [*map(close_wire, self._wires.values()), *starmap(bring_up, self._down.items())]
-        for begun in (self._players, self._wires, self._down, self._marks):
-            begun.clear()
+        self._wires.clear()
+        self._down.clear()
         self._sampler = self._counted = None
         if self._directory:
             for entry in list(os.scandir(self._directory)):
@@ -318,37 +294,12 @@ class Agent:
         self._directory = None
         return [says for says in left if says]
 
-    def _close_ear(self) -> None:
-        if self._ear:
-            self._ear.close()
-        self._ear = None
-
     def _own_directory(self) -> str:
         if self._directory is None:
             path = f"/tmp/testbed-agent-{os.getpid()}-{os.urandom(4).hex()}"
             os.mkdir(path, 0o700)  # noqa: PTH102
             self._directory = path
         return self._directory
-
-    def _follow(self, player: Player) -> None:
-        for event in player.read():
-            if event.get("player") == "held":
-                player.held = True
-                self._tell_played(None, None, held=True)
-                continue
-            if event.get("player") == "link":
-                player.relay({"do": "mark", "name": event["name"], "value": self._switch(event)})
-                continue
-            if event["event"] == "mark":
-                self._put_mark(event["name"], event["value"], made_by=player)
-            self._tell(event)
-        if player.silent:
-            self._players.remove(player)
-            code, ended_by = player.reap()
-            if player.held:
-                self._tell({"event": "problem", "says": f"a program that held its sockets has ended by {ended_by}"})
-            else:
-                self._tell_played(code, ended_by)
 
     def _switch(self, wanted: Message) -> str:
         """Sets the interface up or down for a program, and destroys sockets; why it could not, if it could not."""
@@ -359,16 +310,6 @@ class Agent:
             return destroy_all() if wanted["destroy"] else ""
         except OSError as trouble:
             return str(trouble)
-
-    def _tell_played(self, code: int | None, ended_by: str | None, held: bool = False) -> None:
-        event = {"event": "played", "exit": code, "signal": ended_by, "held": held, "time_ns": time.time_ns()}
-        self._tell(event)
-
-    def _put_mark(self, name: str, value: Any, made_by: Player | None = None) -> None:
-        self._marks[name] = value
-        for player in self._players:
-            if player is not made_by:
-                player.relay({"do": "mark", "name": name, "value": value})
 
     def _tell(self, event: Message) -> None:
         self._output.put(event)
@@ -433,6 +374,7 @@ def main() -> int:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         sys.stderr.writelines(f"{says}\n" for says in agent.close())  # all that is left to tell it
+        spares.end()
     with suppress(Bye):
         output.finish()
     os.set_blocking(1, True)

@@ -20,6 +20,8 @@ from testbed.agent.chance import Streams
 LIMIT = 20_000  # packets that may wait in one direction; netem's own 1,000 would lose packets of any fast, long path
 ETHERNET = 14  # octets of a frame before its packet
 MOST_JITTER_NS = (1 << 31) - 1  # netem's
+MOST = 1 << 63  # of any number here
+MOST_SAID = 200  # characters of what is wrong with a setting
 DISTRIBUTIONS = ("uniform", "normal", "pareto", "paretonormal")
 
 
@@ -119,9 +121,24 @@ def from_message(place: str, given: Mapping[str, Any]) -> Impairment:
     values = {}
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{place}.{name} is no impairment; there are {', '.join(known)}")
+            raise ValueError(f"{place} has {name!r}, which is no impairment; there are {', '.join(known)}")
         values[name] = _checked(f"{place}.{name}", name, value, known[name])
     return Impairment(**values)
+
+
+def no_setting(value: object) -> str:
+    """What is wrong with what a link is told to hold, for a source and a port: `{"from": ..., "port": ..., ...}`."""
+    if not isinstance(value, Mapping):
+        return "is no object"
+    held = dict(value)
+    source, port = held.pop("from", None), held.pop("port", None)
+    if not isinstance(source, str) or not (port is None or (type(port) is int and 0 < port < 1 << 16)):
+        return "is of no source or of no port"
+    try:
+        from_message("setting", held)
+    except ValueError as error:
+        return f"is no setting of a link: {str(error)[:MOST_SAID]}"
+    return ""
 
 
 def contradictions(asked: Impairment) -> list[str]:
@@ -148,8 +165,8 @@ def _checked(place: str, name: str, value: Any, default: Any) -> Any:
         if isinstance(default, str) and value not in DISTRIBUTIONS:
             raise ValueError(f"{place} is {value!r}; it is one of {', '.join(DISTRIBUTIONS)}")
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"{place} is {value!r}; it is a number, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < MOST:
+        raise ValueError(f"{place} is {value!r}; it is a number, 0 or more, of less than 64 bits")
     if name.endswith("_percent"):
         if value > 100:
             raise ValueError(f"{place} is {value}; a percentage is 0 to 100")

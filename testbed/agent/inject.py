@@ -49,7 +49,7 @@ class Ear:
         try:
             self._sender = link.open_interface(interface)
         except OSError:
-            self._tap.socket.close()
+            self._tap.close()
             raise
         self._sender.setblocking(True)
         self._changed = threading.Condition()
@@ -63,7 +63,7 @@ class Ear:
 
     def close(self) -> None:
         """Hear no more; in a process that took it over it goes on."""
-        self._tap.socket.close()
+        self._tap.close()
         self._sender.close()
 
     def start(self) -> None:

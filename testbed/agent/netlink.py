@@ -5,6 +5,7 @@ The kernel answers for the network namespace of this process, whatever /sys and 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -60,6 +61,8 @@ class Netlink:
         messages, offset = [], 0
         while offset + HEADER.size <= len(data):
             length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
+            if length < HEADER.size:  # which would never come to an end
+                raise OSError(errno.EBADMSG, f"a netlink message of {length} bytes")
             if sequence == self._sequence:  # what is left of an earlier, refused request is not for us
                 messages.append((kind, data[offset + HEADER.size : offset + length]))
             offset += aligned(length)

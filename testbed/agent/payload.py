@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+PIECE = 1 << 20  # bytes
 SHOWN = 64 * 1024  # so many bytes of what was read are reported; the digest is of all
 
 
@@ -39,7 +40,8 @@ def _file(value: str, given: Given) -> bytes:
 def _random(value: int, given: Given) -> bytes:
     from random import Random
 
-    return Random(given.seed).randbytes(value)
+    generator = Random(given.seed)  # which gives at most 2^31 bits at once; in pieces they are the same
+    return b"".join(generator.randbytes(min(PIECE, value - at)) for at in range(0, value, PIECE))
 
 
 def _numbered(value: int, given: Given) -> bytes:

@@ -78,6 +78,10 @@ class Player:
             return None, _signal_name(os.WTERMSIG(status))
         return os.WEXITSTATUS(status), None
 
+    def short_of_memory(self) -> str:
+        """Words to put behind its end where memory may have been the reason; else none."""
+        return self._child.short_of_memory()
+
     def kill(self) -> None:
         """Ends the process at once."""
         self._child.end()

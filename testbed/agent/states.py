@@ -1,7 +1,7 @@
 """The sampler: a process that looks at the kernel's socket table, and tells transitions.
 
 It looks when a TCP packet has been heard, and about a thousand times a second as long as there are packets and for a
-few milliseconds more; else a hundred times a second.
+few milliseconds more; else fifty times a second.
 
 A transition is told with the time of the sample that first shows it, so it may be as late as the time between two
 samples (`longest_gap_ns` says how late at worst), and a state that passes between two samples is not seen: a handshake
@@ -13,7 +13,7 @@ from __future__ import annotations
 import select
 import time
 
-from testbed.agent import child
+from testbed.agent import child, spares
 from testbed.agent.activity import Activity
 from testbed.agent.diag import SocketTable, decode
 
@@ -21,7 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SELDOM = 10  # while nothing happens the interval is so many times as long
+TRADE = "states"
+SELDOM = 20  # while nothing happens the interval is so many times as long
 SOON = 4  # so many intervals after a packet it still is short
 REST = 3  # a look is followed by so many times its length without one
 STATE_BYTE = 1  # of struct inet_diag_msg
@@ -67,7 +68,7 @@ class Sampler:
 
     def start(self) -> None:
         """Starts sampling; returns once the first sample is taken."""
-        self._child = child.fork("states", self._work)
+        self._child = spares.employ(TRADE, TRADE, work, {"interval_ns": self.interval_ns})
         try:
             self._child.hear()
         except OSError:
@@ -93,9 +94,12 @@ class Sampler:
                 events += self._child.events.read()  # it may have more to tell than the socket holds
             answer = self._child.hear()
             events += self._child.events.read()
-            return events, answer
-        finally:
+        except OSError:
             self.kill()
+            raise
+        spares.retire(TRADE, self._child)
+        self._child = None
+        return events, answer
 
     def kill(self) -> None:
         """Ends the process at once."""
@@ -103,9 +107,11 @@ class Sampler:
             self._child.end()
             self._child = None
 
-    def _work(self, parent: child.Parent) -> None:
-        with SocketTable() as table, Activity() as activity:
-            Sampling(table, activity, self.interval_ns, parent).go_on()
+
+def work(parent: child.Parent, words: child.Message) -> None:
+    """Be the sampling process, until the agent asks for the end."""
+    with SocketTable() as table, Activity() as activity:
+        Sampling(table, activity, words["interval_ns"], parent).go_on()
 
 
 class Sampling:

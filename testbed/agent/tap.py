@@ -17,14 +17,15 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 IN, OUT = 1, 2
 
 # A block is handed over after RETIRE_MS however full it is, so their number is how long we may be kept from reading.
-BLOCK_SIZE = 1 << 16
-BLOCKS = (128, 64, 16)  # the first that is allowed: 8, 4, 1 MiB; 16 MiB took 10 to 40 ms longer to map
-LARGEST_RING = BLOCKS[0] * BLOCK_SIZE
+# Of these (block's size, number) the first that is allowed: 8, 4, 2, 1 MiB; 16 MiB took 10 to 40 ms longer to map.
+RINGS = ((1 << 16, 128), (1 << 16, 64), (1 << 14, 128), (1 << 16, 16))
+LARGEST_RING = RINGS[0][0] * RINGS[0][1]
 FRAME_SIZE = 1 << 11  # only a measure of the ring's size in version 3
 RETIRE_MS = 5
 RECEIVE_BUFFER = 1 << 26  # where there is no ring
@@ -73,6 +74,10 @@ class Tap:
         """Lists of frames that are there now."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Hear no more, and give back what the kernel holds for us."""
+        self.socket.close()
+
     def deafen(self) -> None:
         """Let nothing in from now on; what is in the ring stays."""
         attach_filter(self.socket, 0)
@@ -91,18 +96,29 @@ class Tap:
 
 
 class Ring(Tap):
-    """A tap with a mapped ring."""
+    """A tap with a ring. Who reads it maps it: a fork that inherits the mapping keeps the socket alive."""
 
-    def __init__(self, packets: socket.socket, blocks: int) -> None:
+    def __init__(self, packets: socket.socket, block_size: int, blocks: int) -> None:
         super().__init__(packets)
-        self.ring = mmap.mmap(packets.fileno(), blocks * BLOCK_SIZE)
+        self.block_size = block_size
         self.blocks = blocks
         self.next = 0
+
+    @cached_property
+    def ring(self) -> mmap.mmap:
+        """The kernel's blocks."""
+        return mmap.mmap(self.socket.fileno(), self.blocks * self.block_size)
+
+    def close(self) -> None:
+        """The mapping too, if there is one: the ring is the kernel's until both are gone."""
+        if "ring" in self.__dict__:
+            self.ring.close()
+        super().close()
 
     def read(self) -> Iterator[list[Caught]]:
         """One list for each block that the kernel has handed over."""
         while True:
-            at = self.next * BLOCK_SIZE
+            at = self.next * self.block_size
             status, packets, first = _BLOCK.unpack_from(self.ring, at + 8)
             if not status & _STATUS_USER:
                 return
@@ -177,7 +193,7 @@ def open_tap(interface: str, promiscuous: bool, snap_length: int, ring_bytes: in
     tap: Tap
     try:
         attach_filter(packets, snap_length, strangers=promiscuous)
-        tap = Ring(packets, map_ring(packets, ring_bytes))
+        tap = Ring(packets, *map_ring(packets, ring_bytes))
     except OSError as why:
         packets.close()
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -189,15 +205,14 @@ def open_tap(interface: str, promiscuous: bool, snap_length: int, ring_bytes: in
     return tap
 
 
-def map_ring(packets: socket.socket, ring_bytes: int) -> int:
-    """Ask the kernel for a ring, a smaller one where memory is short; returns its number of blocks."""
+def map_ring(packets: socket.socket, ring_bytes: int) -> tuple[int, int]:
+    """Ask the kernel for a ring, a smaller one where memory is short; returns a block's size and their number."""
     packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-    for blocks in (each for each in BLOCKS if each * BLOCK_SIZE <= ring_bytes or each == BLOCKS[-1]):
-        frames = blocks * BLOCK_SIZE // FRAME_SIZE
-        request = struct.pack("@7I", BLOCK_SIZE, blocks, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
+    for size, blocks in (ring for ring in RINGS if ring[0] * ring[1] <= ring_bytes or ring is RINGS[-1]):
+        request = struct.pack("@7I", size, blocks, FRAME_SIZE, blocks * size // FRAME_SIZE, RETIRE_MS, 0, 0)
         try:
             packets.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
-            return blocks
+            return size, blocks
         except OSError as trouble:
             if trouble.errno != errno.ENOMEM:
                 raise

@@ -50,7 +50,7 @@ _KINDS: dict[int, tuple[str, range, Callable[[bytes], Any]]] = {
 _EXPERIMENTS = frozenset({253, 254})
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def read_options(data: bytes) -> Options:
     """Read an option list (the bytes between the fixed header and the payload)."""
     if not data:

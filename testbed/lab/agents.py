@@ -78,6 +78,7 @@ class Agents:
         self._chunks: dict[Ticket, list[bytes]] = {}
         self._fetched: dict[Ticket, int] = {}  # bytes of those
         self._told: dict[str, Told] = {}
+        self._called: dict[str, str] = {}  # the names of hosts by those that they had when their agents were started
         self._closing = threading.Event()
         self._followers: dict[Ticket, Callable[[bytes], None]] = {}
         self._lock = threading.Lock()
@@ -90,7 +91,7 @@ class Agents:
         names = [name for name in hosts if name not in self._channels]
         with ThreadPoolExecutor(max_workers=max(1, min(len(names), 16))) as pool:
             for name, channel in zip(names, pool.map(self.lab.open, names), strict=True):
-                self._channels[name], self._told[name] = channel, Told()
+                self._channels[name], self._told[name], self._called[name] = channel, Told(), name
                 threading.Thread(target=self._read, args=(name, channel), daemon=True, name=f"agent {name}").start()
 
     def _read(self, host: str, channel: Channel) -> None:
@@ -121,6 +122,13 @@ class Agents:
         for told in self._told.values():
             told.events = told.size = 0
         self._on_event = on_event
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call hosts by other names, between two runs."""
+        self._channels = {names.get(name, name): channel for name, channel in self._channels.items()}
+        self._told = {names.get(name, name): told for name, told in self._told.items()}
+        self.lost = {names.get(name, name): says for name, says in self.lost.items()}
+        self._called = {first: names.get(name, name) for first, name in self._called.items()}
 
     def wake(self) -> None:
         """Make whoever waits look at `stop`."""
@@ -203,7 +211,8 @@ class Agents:
             self._hear(host, message, size)
         return True
 
-    def _hear(self, host: str, message: Message | None, size: int) -> None:
+    def _hear(self, started_as: str, message: Message | None, size: int) -> None:
+        host = self._called.get(started_as, started_as)
         if host in self._told:
             self._told[host].heard += size
         if message is None:

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,27 @@ from testbed.lab.command import run_command
 from testbed.lab.contract import LabShape, Say
 from testbed.lab.engine import connect, engine_errors
 from testbed.lab.images import data_folder, ensure_image
-from testbed.lab.owner import OWNER_LABEL, OWNER_VARIABLE, RUN_LABEL, RUN_VARIABLE, Owner, orphans
+from testbed.lab.owner import (
+    OWNER_LABEL,
+    OWNER_VARIABLE,
+    RUN_LABEL,
+    RUN_VARIABLE,
+    Owner,
+    dead_runs,
+    labels_of,
+    orphans,
+)
 from testbed.lab.stdio import AttachedChannel
 from testbed.lab.subnet import address, choose_subnet, companion
+from testbed.lab.sysctls import ByHost, Held, later
+from testbed.lab.tuning import set_in_container
 from testbed.profile import kernel_version, profile_sysctls
 
 if TYPE_CHECKING:
     import docker as docker_module
 
 NETWORK = "wire"
+ABOUT = "compose override"  # says a lab.yaml of itself
 UP_TIMEOUT_S = 120.0
 SUBNET_TRIES = 8
 ENDING_TIMEOUT_S = 3
@@ -130,11 +143,15 @@ class ComposeLab:
         run_id: str,
         versions: Mapping[str, str],
         environment: Mapping[str, str] | None = None,
+        held: Held | None = None,
     ) -> None:
+        self.held = held or Held({})
         self._client = client
         self._environment = dict(environment or {})  # of the compose command, beside what every run's has
         self._run_id = run_id
         self.versions = versions
+        self._image = self._scenario = ""
+        self._made_with: tuple[ipaddress.IPv4Network, str, tuple[int, int]]
         self._containers: dict[str, str] = {}
         self._channels: dict[str, AttachedChannel] = {}
 
@@ -150,7 +167,7 @@ class ComposeLab:
         client, environment = (connect(), {}) if not engine else _elsewhere(engine)
         tag = _copy_image(engine, client, say) if engine else ensure_image(client, say)
         stopped()
-        lab = cls(client, shape.run_id, {}, environment)
+        lab = cls(client, shape.run_id, {}, environment, Held({host.name: later(host.sysctls) for host in shape.hosts}))
         try:
             lab._up(shape, lab_file, tag, say, stopped)
         except BaseException:
@@ -168,6 +185,7 @@ class ComposeLab:
         stopped()
         with engine_errors("looking for the lab's containers"):
             found = self._client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={shape.run_id}"})
+        self._image = tag
         self._containers = {each["Labels"]["com.docker.compose.service"]: each["Id"] for each in found}
         self.versions = {
             "docker": str(about.get("Version", "")),
@@ -197,8 +215,9 @@ class ComposeLab:
         for _ in range(SUBNET_TRIES):
             stopped()
             subnet = self._free_subnet(len(shape.hosts), refused)
-            kernel = kernel_version(str(about.get("KernelVersion", "")))
-            write_lab_file(lab_file, lab_text("compose override", override(shape, subnet, owner, kernel)))
+            self._scenario = shape.scenario
+            self._made_with = subnet, owner, kernel_version(str(about.get("KernelVersion", "")))
+            write_lab_file(lab_file, self.lab_file(shape))
             command = up_command(compose, shape.run_id, lab_file, (host.name for host in shape.hosts))
             try:
                 run_command(command, timeout_s=UP_TIMEOUT_S, environment=environment)
@@ -226,6 +245,27 @@ class ComposeLab:
             channel = AttachedChannel(self._client, self._containers[host])
         self._channels[host] = channel
         return channel
+
+    def lab_file(self, shape: LabShape) -> bytes:
+        """The lab.yaml of a run that this lab serves: what is up, called as the run does and with its sysctls."""
+        this = replace(shape, run_id=self._run_id, scenario=self._scenario)
+        return lab_text(ABOUT, override(this, *self._made_with))
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call hosts by other names from now on; those of their containers stay."""
+        self._containers = {names.get(host, host): container for host, container in self._containers.items()}
+        self._channels = {names.get(host, host): channel for host, channel in self._channels.items()}
+        self.held.rename(names)
+
+    def set_sysctls(self, sysctls: ByHost) -> None:
+        """Set sysctls of some hosts, all at once. Raises LabError."""
+        labels = {RUN_LABEL: self._run_id, OWNER_LABEL: str(Owner.current())}
+
+        def set_of(host: str) -> None:
+            set_in_container(self._client, self._containers[host], self._image, labels, sysctls[host])
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(set_of, sysctls))
 
     def ending(self, host: str) -> str:
         """How a container, or the agent in it, came to its end."""
@@ -283,9 +323,9 @@ def _subnets(networks: Iterable[Mapping[str, Any]]) -> Iterable[ipaddress.IPv4Ne
                 yield ipaddress.IPv4Network(subnet, strict=False)
 
 
-def remove_lab(client: docker_module.DockerClient, run_id: str) -> int:
-    """Remove a run's containers and networks, by its label; gives how many there were."""
-    label = {"label": f"{RUN_LABEL}={run_id}"}
+def remove_lab(client: docker_module.DockerClient, run_id: str, owner: str = "") -> int:
+    """Remove a run's containers and networks, by its labels; gives how many there were."""
+    label = {"label": labels_of(run_id, owner)}
     with engine_errors(f"taking down the lab {run_id}"):
         containers = [each["Id"] for each in client.api.containers(all=True, filters=label)]
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -316,10 +356,9 @@ def remove_dead_labs(client: docker_module.DockerClient, say: Say) -> int:
         filters = {"label": [RUN_LABEL, OWNER_LABEL]}
         found = [each["Labels"] for each in client.api.containers(all=True, filters=filters)]
         found += [each["Labels"] for each in client.api.networks(filters={**filters, "scope": "local"})]
-    dead = {labels[RUN_LABEL] for labels in found if (owner := Owner.parse(labels[OWNER_LABEL])) and owner.is_dead()}
     removed = 0
-    for run_id in sorted(dead):
-        removed += remove_lab(client, run_id)
+    for run_id, owner in dead_runs(found):
+        removed += remove_lab(client, run_id, owner)
         say(f"removed what the dead run {run_id} had left")
     return removed
 

@@ -17,6 +17,7 @@ from testbed.errors import LabError
 
 if TYPE_CHECKING:
     import docker as docker_module
+    from docker.tls import TLSConfig
 
 PROBE_TIMEOUT_S = 1
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -65,17 +66,37 @@ def connect(timeout_s: int = 60) -> docker_module.DockerClient:
     """
     import docker
     import requests
+    from docker.utils import kwargs_from_env
 
     address = engine_address()
     try:
-        tls = docker.DockerClient.from_env if os.environ.get("DOCKER_TLS_VERIFY") else None
-        client = tls(timeout=timeout_s) if tls else docker.DockerClient(base_url=address, timeout=timeout_s)
+        client = new_client(address, timeout_s, kwargs_from_env().get("tls", False))
         client.api.timeout = PROBE_TIMEOUT_S
         client.ping()
         client.api.timeout = timeout_s
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise _explain(address, error) from error
     return client
+
+
+def new_client(address: str, timeout_s: int, tls: TLSConfig | bool = False) -> docker_module.DockerClient:
+    """A client of the engine at an address, in the words that this engine speaks. Raises what docker-py raises.
+
+    The environment has proxies, and authorities to trust, for the web; requests would prefer them to the engine's own.
+    """
+    import docker
+    from docker.constants import MINIMUM_DOCKER_API_VERSION
+
+    def made(version: str) -> docker_module.DockerClient:
+        client = docker.DockerClient(base_url=address, version=version, timeout=timeout_s, tls=tls)
+        client.api.trust_env = False
+        return client
+
+    asking = made(MINIMUM_DOCKER_API_VERSION)
+    try:
+        return made(asking.version(api_version=False)["ApiVersion"])
+    finally:
+        asking.close()
 
 
 def _explain(address: str, error: Exception) -> LabError:

@@ -9,50 +9,26 @@ every key; or a function that gives what is wrong.
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from testbed.agent.impairments import no_setting
+from testbed.fields import LARGEST, SHOWN, SMALLEST, no_address, no_base64, no_outcome, no_place, no_socket
+
 ANY = "*"
-SMALLEST, LARGEST = -(2**63), 2**64 - 1  # of a whole number
-SHOWN = 60  # characters of a value that is no good
 MOST_WAITING = 32 << 20  # bytes of an agent's that wait to be heard before it is not read any more
 MOST_EVENTS = 500_000  # of one host in one run
 MOST_TOLD = 256 << 20  # bytes of them
 MOST_FETCHED = 1 << 30  # bytes of one file
 
 Shape = Any
-_PATH = re.compile(r"\d{1,6}(\.\d{1,6})*")
-_SOCKET = re.compile(r"\S{1,80} \S{1,80}")
-
-
-def _path(value: object) -> str:
-    return "" if isinstance(value, str) and _PATH.fullmatch(value) else "is no place among the steps"
-
-
-def _socket(value: object) -> str:
-    return "" if isinstance(value, str) and _SOCKET.fullmatch(value) else "does not name a socket by two addresses"
-
-
-def _base64(value: object) -> str:
-    try:
-        binascii.a2b_base64(value if isinstance(value, str) else "?", strict_mode=True)
-    except ValueError:
-        return "is not base64"
-    return ""
-
-
-def _verdict(value: object) -> str:
-    return "" if value in ("ok", "error", "timeout") else "is not one of ok, error, timeout"
-
 
 MADE = {"to": str, "packet": str, "says?": str}
 ROW = {"state": str, "local": str, "peer": str, "recv_queue?": int, "send_queue?": int}
 STEP = {
-    "path": _path,
+    "path": no_place,
     "step": str,
-    "outcome": _verdict,
+    "outcome": no_outcome,
     "start_ns": int,
     "end_ns": int,
     "round?": [int],
@@ -62,7 +38,7 @@ STEP = {
     "peer?": str,
     "bytes?": int,
     "sha256?": str,
-    "data?": _base64,
+    "data?": no_base64,
 }
 FAULT = {
     "time_ns": int,
@@ -75,14 +51,14 @@ FAULT = {
 }
 
 EVENTS: Mapping[str, Shape] = {
-    "chunk": {"id": int, "data": _base64},
+    "chunk": {"id": int, "data": no_base64},
     "fault": FAULT,
     "log": {"time_ns": int, "line": str},
     "mark": {"name": str, "time_ns?": int},
     "played": {"time_ns": int, "exit?": int, "signal?": str, "held?": bool},
     "problem": {"says": str},
     "snapshot": {"name": str, "time_ns": int, "rows": [ROW]},
-    "state": {"time_ns": int, "socket": _socket, "from": str, "to": str},
+    "state": {"time_ns": int, "socket": no_socket, "from": str, "to": str},
     "step": STEP,
     "wire": {"time_ns": int, "phase": int, "began_ns?": int},
 }
@@ -96,7 +72,7 @@ WIRE = {
     "corrupted?": int,
     "dropped_by?": {ANY: int},
     "phase?": int,
-    "settings?": [dict],
+    "settings?": [no_setting],
     "qdiscs?": list,
     "up?": bool,
     "why?": str,
@@ -115,7 +91,7 @@ ANSWERS: Mapping[str, Shape] = {
     "hello": {
         "kernel": str,
         "agent?": str,
-        "interfaces": {ANY: {"mac?": str, "ipv4?": [str], "ipv6?": [str]}},
+        "interfaces": {ANY: {"mac?": str, "ipv4?": [no_address], "ipv6?": [no_address]}},
         "sysctls?": {ANY: lambda value: "" if value is None or isinstance(value, str) else "is no text"},
     },
     "hush.read": {"up?": bool, "why?": str},

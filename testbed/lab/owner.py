@@ -7,6 +7,7 @@ namespace say whether we are in a place from which that process could be seen at
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -53,6 +54,17 @@ class Owner:
         if self.boot != _line("/proc/sys/kernel/random/boot_id"):
             return True
         return self.namespace == _namespace() and _start(self.pid) != self.start
+
+
+def labels_of(run_id: str, owner: str = "") -> list[str]:
+    """The labels by which what a run made is found on an engine: all of it, or what that very owner made."""
+    return [f"{RUN_LABEL}={run_id}", *([f"{OWNER_LABEL}={owner}"] if owner else [])]
+
+
+def dead_runs(labels: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Run id and owner, as the labels have them, of each run whose owner has certainly ended; sorted."""
+    pairs = {(each.get(RUN_LABEL, ""), each.get(OWNER_LABEL, "")) for each in labels}
+    return sorted(pair for pair in pairs if pair[0] and (owner := Owner.parse(pair[1])) and owner.is_dead())
 
 
 def _line(path: str) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     import docker as docker_module
 
+    from testbed.lab.tls import TlsSocket
+
 CHUNK = 1 << 16
 _HEADER = struct.Struct(">BxxxL")  # the engine's multiplexed stream: 1 stdout, 2 stderr; length
 _STDOUT = 1
@@ -27,8 +29,9 @@ class AttachedChannel:
         wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         stream: Any = client.api.attach_socket(container, params=wanted)
         self._stream = stream
-        self._socket: socket.socket = getattr(stream, "_sock", stream)
-        self._socket.settimeout(None)
+        connection: Any = getattr(stream, "_sock", stream)
+        connection.settimeout(None)
+        self._socket: socket.socket | TlsSocket = _in_turns(connection) if _is_secured(client) else connection
         self._buffer = bytearray()
         self._lock = threading.Lock()
         self.stderr = b""
@@ -72,6 +75,16 @@ class AttachedChannel:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._stream.close()
         self._socket.close()  # which the stream, a view of it, leaves open
+
+
+def _is_secured(client: docker_module.DockerClient) -> bool:
+    return client.api.base_url.startswith("https:")
+
+
+def _in_turns(connection: Any) -> TlsSocket:
+    from testbed.lab.tls import TlsSocket
+
+    return TlsSocket(connection)
 
 
 class PipeChannel:

@@ -1,9 +1,11 @@
 """Labs that stay up between runs, for runs of the same shape: backend, address family, hosts with their sysctls.
 
+What hosts are called is part of it on netns; on compose they are called by other names for another run.
+
 A lab goes back only when nothing has gone wrong in it and `reset` of every agent (testbed/agent/reset.py) has read back
 that its host is clean: no socket, no process, no qdisc, no link, nothing in the metrics cache. Anything else, also an
 agent that does not answer, and the lab is taken down, and one line says why. Its next run is then like a first one: no
-connection of before can send, no port is taken. The run itself holds that against its captures (run.early_packets).
+connection of before can send, no port is taken. The run holds that against its captures (canaries.early_packets).
 
 Only so many labs wait idle; beyond, the one that has waited longest is taken down.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from testbed.errors import Interrupted, LabError, TestbedError
 from testbed.lab.agents import Agents, Message
@@ -40,6 +42,10 @@ class Likeness:
         """That of a shape on a backend."""
         hosts = tuple((host.name, _sorted(host.sysctls)) for host in shape.hosts)
         return cls(backend, shape.family, hosts)
+
+    def nameless(self) -> Likeness:
+        """The same where hosts can be called by other names."""
+        return replace(self, hosts=tuple(("", sysctls) for _, sysctls in self.hosts))
 
 
 @dataclass(frozen=True, slots=True)

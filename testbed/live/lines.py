@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
 from testbed.evidence import Evidence, HostFacts, Record
-from testbed.live.telling import Teller, Told, line_of
+from testbed.live.telling import Teller, Told, line_of, told_once
 from testbed.pcap.frame import Frame
 from testbed.report.style import plain
 
@@ -19,15 +20,17 @@ class Lines:
         self._unicode = unicode
         self._teller = Teller({})
         self._origin_ns: int | None = None
+        self._is_told: Callable[[Frame], bool] = lambda frame: False
 
     def begin(self, so_far: Evidence) -> None:
         """A run: times count from its first event."""
         hosts = {facts.address: facts.host for facts in so_far.all(HostFacts)}
         self._teller, self._origin_ns = Teller(hosts, unicode=self._unicode), None
+        self._is_told = told_once(so_far)
 
     def frame(self, frame: Frame) -> None:
-        """A packet, once: as the wire had it."""
-        if frame.interface == 0:
+        """A packet, once."""
+        if self._is_told(frame):
             self._tell(self._teller.frame(frame))
 
     def record(self, record: Record) -> None:

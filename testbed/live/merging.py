@@ -2,7 +2,7 @@
 
 Each vantage point tells in its own order and with its own delay. What has come is held back for `WINDOW_NS`, and what
 came later but happened before goes ahead of it. What is later than that is let through at once, out of order: it is
-never lost. Two clocks are not compared: a thing's time orders it, when it came to us says how long it was held.
+never lost. Theirs and our clock are not compared: a thing's time orders it, when it came says how long it was held.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from testbed.capture_file import Growing
+from testbed.clocks import ahead_ns, align_records
 from testbed.evidence import (
+    ClockFacts,
     Evidence,
     FaultFired,
     LogLine,
@@ -123,7 +125,7 @@ class Pump:
 
 
 class _Sorter:
-    """Makes frames of the pieces of captures, and holds all back until it is in order."""
+    """Makes frames of the pieces of captures, puts all on our clock, and holds it back until it is in order."""
 
     def __init__(self, so_far: Evidence) -> None:
         from testbed.verdict import merge
@@ -133,22 +135,25 @@ class _Sorter:
         self._files = {name: Growing() for name in merge.vantages(so_far)}
         self._numbers = {name: number for number, name in enumerate(self._files)}
         self._last_ns = 0
+        self._clocks = {clock.host: clock for clock in so_far.all(ClockFacts)}
 
     def put(self, item: Record | Piece, now_ns: int) -> None:
         """One more thing that came now."""
         if isinstance(item, tuple):
             self._put_frames(*item, now_ns)
         else:
+            (item,) = align_records((item,), self._clocks.values())
             self.merger.put(item, _time_ns(item) or self._last_ns, LAST, now_ns)
 
     def _put_frames(self, vantage: str, piece: bytes, now_ns: int) -> None:
-        number = self._numbers[vantage]
+        number, clock = self._numbers[vantage], self._clocks.get(vantage.partition(":")[0])
         for frame in self._files[vantage].take(piece):
-            self._last_ns = max(self._last_ns, frame.time_ns)
+            time_ns = frame.time_ns - (ahead_ns(clock, frame.time_ns) if clock else 0)
+            self._last_ns = max(self._last_ns, time_ns)
             if not self._order.is_canary(frame, ()):
                 rank = self._order.rank(vantage, frame), number
-                numbered = Frame(frame.time_ns, frame.data, frame.length, number, frame.direction)
-                self.merger.put(numbered, frame.time_ns, rank, now_ns)
+                numbered = Frame(time_ns, frame.data, frame.length, number, frame.direction)
+                self.merger.put(numbered, time_ns, rank, now_ns)
 
 
 def _time_ns(record: Record) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -12,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from testbed.evidence import Evidence, FaultFired, HostFacts, ProgramEnd, Record, StateSample, StepOutcome
-from testbed.live.telling import Teller, Told, line_of
+from testbed.live.telling import Teller, Told, line_of, told_once
 from testbed.pcap.frame import Frame
 from testbed.plan import SNIFFER
 from testbed.report.escape import cells, clean, clip
@@ -54,6 +55,7 @@ class Screen:
         self._teller = Teller({})
         self._last: deque[Told] = deque(maxlen=REMEMBERED)
         self._origin_ns: int | None = None
+        self._is_told: Callable[[Frame], bool] = lambda frame: False
         self._packets = self._faults = 0
         self._drawn_s = 0.0
         self._changed = True
@@ -64,6 +66,7 @@ class Screen:
         self._hosts = {one.host: HostView(one.address) for one in facts}
         self._teller = Teller({one.address: one.host for one in facts}, unicode=self._unicode)
         self._title = clean(so_far.run.scenario, unicode=self._unicode)
+        self._is_told = told_once(so_far)
         self._last.clear()
         self._origin_ns, self._packets, self._faults, self._changed = None, 0, 0, True
         self._console.file.write(CLEAR_LINE)  # where the progress stood
@@ -74,8 +77,8 @@ class Screen:
         self._draw()
 
     def frame(self, frame: Frame) -> None:
-        """A packet, once: as the wire had it."""
-        if frame.interface == 0 and (told := self._teller.frame(frame)):
+        """A packet, once."""
+        if self._is_told(frame) and (told := self._teller.frame(frame)):
             self._packets += 1
             self._tell(told)
 

@@ -6,17 +6,18 @@ seen, to its first segment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from testbed import evidence as e
 from testbed.decode.frames import Decoder
 from testbed.packet import Flags, Packet, Protocol
-from testbed.pcap.frame import Frame, LinkType
+from testbed.pcap.frame import Direction, Frame, LinkType
 from testbed.report.arrows import labels
 from testbed.report.escape import clean
 from testbed.report.relative import MODULUS, segment
 from testbed.report.style import Line
+from testbed.verdict.merge import BEHIND, vantages
 
 End = tuple[str, int]
 
@@ -33,6 +34,15 @@ class Told:
     kind: str  # of STYLE_OF
     where: str  # the host; empty of a packet, which is between two
     says: str
+
+
+def told_once(so_far: e.Evidence) -> Callable[[Frame], bool]:
+    """Which of a packet's frames is told: that of the wire or, where nobody hears the wire, the one its sender sent."""
+    names = vantages(so_far)
+    if e.WIRE in names:
+        return lambda frame: frame.interface == names.index(e.WIRE)
+    ends = {number for number, name in enumerate(names) if BEHIND not in name}
+    return lambda frame: frame.interface in ends and frame.direction is Direction.OUT
 
 
 class Teller:

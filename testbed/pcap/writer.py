@@ -103,12 +103,17 @@ def _statistics(capture: Capture) -> Iterator[bytes]:
         yield _interface_statistics(one, end_ns)
 
 
+def _counted(number: int) -> int:
+    """A count as it fits into its 64 bits: a run folder can tell of more."""
+    return max(0, min(number, (1 << 64) - 1))
+
+
 def _interface_statistics(statistics: InterfaceStatistics, time_ns: int) -> bytes:
     options = b""
     if statistics.received is not None:
-        options += _option(StatisticsOption.RECEIVED, _COUNT.pack(statistics.received))
+        options += _option(StatisticsOption.RECEIVED, _COUNT.pack(_counted(statistics.received)))
     if statistics.dropped is not None:
-        options += _option(StatisticsOption.DROPPED_BY_INTERFACE, _COUNT.pack(statistics.dropped))
+        options += _option(StatisticsOption.DROPPED_BY_INTERFACE, _COUNT.pack(_counted(statistics.dropped)))
     fixed = _STATISTICS.pack(statistics.interface, time_ns >> 32, time_ns & 0xFFFFFFFF)
     return _block(Block.STATISTICS, fixed, options)
 

@@ -22,6 +22,7 @@ from testbed.pcap.frame import LinkType
 HEX_BYTES = 512
 FIELD_CHARACTERS = 120
 _ROW = 16
+_SHOWN = bytes(byte if 0x20 <= byte < 0x7F else ord(".") for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,9 @@ def _layers(layer: Layered) -> Iterator[Layer]:
 
 
 def _fields(layer: Layered) -> Iterator[tuple[str, str]]:
+    """What the packet has: for a field that it does not, scapy would make a value up, such as the time of day."""
     for field in layer.fields_desc:
-        value = layer.getfieldval(field.name)
+        value = layer.fields.get(field.name)
         if value is not None:
             yield field.name, _short(str(field.i2repr(layer, value)))
 
@@ -102,5 +104,4 @@ def hex_dump(data: bytes, *, limit: int = HEX_BYTES) -> str:
 
 def _line(at: int, row: bytes) -> str:
     halves = "  ".join(row[half : half + 8].hex(" ") for half in (0, 8))
-    shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
-    return f"{at:04x}  {halves:<48}  {shown}"
+    return f"{at:04x}  {halves:<48}  {row.translate(_SHOWN).decode('ascii')}"

@@ -19,8 +19,13 @@ def clean(text: str, *, unicode: bool = True) -> str:
     return "".join(char if _safe(char, unicode) else _escaped(char) for char in text)
 
 
+def is_safe(char: str) -> bool:
+    """Whether a terminal or a page shows a character and does nothing else, and everybody sees it."""
+    return unicodedata.category(char) not in _UNSAFE
+
+
 def _safe(char: str, unicode: bool) -> bool:
-    return char.isascii() and char.isprintable() if not unicode else unicodedata.category(char) not in _UNSAFE
+    return is_safe(char) if unicode else char.isascii() and char.isprintable()
 
 
 def _escaped(char: str) -> str:

@@ -7,6 +7,7 @@ escaped. Plain CSS without variables, so that converters show what browsers show
 from __future__ import annotations
 
 import html
+from functools import cache, lru_cache
 
 from testbed.report.escape import clean
 
@@ -76,14 +77,21 @@ def element(name: str, content: str = "", /, **attributes: str | float) -> str:
     return f"<{name}{shown}>{content}</{name}>" if content else f"<{name}{shown}/>"
 
 
+@cache
 def _attribute(key: str) -> str:
     return key.rstrip("_").replace("__", ":").replace("_", "-")
 
 
 def _value(value: str | float) -> str:
-    return html.escape(clean(value)) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+    return _text(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+
+
+@lru_cache(maxsize=1000)
+def _text(text: str) -> str:
+    """A text cleaned and escaped; names of classes and the like come again and again."""
+    return html.escape(clean(text))
 
 
 def write(x: float, y: float, said: str, class_: str, anchor: str = "start", **more: str | float) -> str:
     """A text element; what it says is cleaned and escaped."""
-    return element("text", html.escape(clean(said)) or " ", x=x, y=y, class_=class_, text_anchor=anchor, **more)
+    return element("text", _text(said) or " ", x=x, y=y, class_=class_, text_anchor=anchor, **more)

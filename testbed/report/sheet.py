@@ -134,7 +134,8 @@ class Sheet:
         lines = [line for at, row in enumerate(self.shown) for line in self._lines(at, row)]
         quiet = self._quiet()
         texts = [text for at, row in enumerate(self.shown) for text in self._texts(at, row, at in quiet)]
-        ties = [tie for at, row in enumerate(self.shown) for tie in self._tied(at, row)]
+        places = {row.own: at for at, row in enumerate(self.shown) if isinstance(row, PacketRow)}
+        ties = [tie for at, row in enumerate(self.shown) for tie in self._tied(at, row, places)]
         return [*ties, *lines, *(part for wait in self.plot.breaks for part in self._break(wait)), *texts]
 
     def _lines(self, at: int, row: Row) -> list[str]:
@@ -191,10 +192,9 @@ class Sheet:
             for behind, other in enumerate(self.shown)
         )
 
-    def _tied(self, at: int, row: Row) -> list[str]:
+    def _tied(self, at: int, row: Row, places: Mapping[int, int]) -> list[str]:
         """A bow from a packet that was sent again to its copy, outside of its sender's lane."""
         first = self.repeated.get(row.number) if isinstance(row, PacketRow) else None
-        places = {other.own: place for place, other in enumerate(self.shown) if isinstance(other, PacketRow)}
         if not isinstance(row, PacketRow) or first is None or first.number not in places:
             return []
         x, away = (self.left, -1) if row.from_left else (self.right, 1)

@@ -57,7 +57,7 @@ def _rewrites(facts: Facts) -> Iterator[Complaint]:
         stripped, changed = fault.get("strip"), fault.get("set")
         if not stripped and not changed and not fault.keys() - _KEYS:
             yield Complaint((*path, "rewrite"), "changes nothing: give it strip or set", at_key=True)
-        if fault["rewrite"] not in WITHOUT_SYN:
+        if text(fault["rewrite"]) not in WITHOUT_SYN:
             continue
         says = f"only SYN and SYN-ACK have this option, and this fault is about {fault['rewrite']}"
         for place, option in enumerate(items(stripped)):
@@ -92,7 +92,7 @@ def _counts(facts: Facts) -> Iterator[Complaint]:
 def _contains(facts: Facts) -> Iterator[Complaint]:
     for path, fault, actions in _faults(facts):
         wanted = fault.get("contains")
-        kind = fault.get(actions[0]) if len(actions) == 1 else None
+        kind = text(fault.get(actions[0])) if len(actions) == 1 else None
         if wanted is not None and kind in WITHOUT_PAYLOAD:
             says = f"such a packet has no payload: this fault is about {kind}"
             yield Complaint((*path, "contains"), says, at_key=True)

@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from testbed.errors import UsageError
+from testbed.report.escape import is_safe
 
 Path = tuple[str | int, ...]
 
 MOST = 100  # mistakes that are printed; who made more has made one, a hundred times
 _WIDTH = 110  # columns of the quoted line
 _MOST_WORDS = 500  # that a misspelt word is compared with
-# What a terminal would obey, and what nobody sees: controls, marks of direction, characters without width, surrogates.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    r"\U000e0000-\U000e007f]"
-)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_>-]+")
 
 
@@ -63,8 +59,13 @@ def _quote(source: str, column: int) -> str:
     before = "..." if start else ""
     after = "..." if start + _WIDTH < len(source) else ""
     indent = len(before) + sum(_cells(character) for character in part[: column - 1 - start])
-    text = _UNPRINTABLE.sub("\ufffd", part.replace("\t", " "))
+    text = _printable(part.replace("\t", " "))
     return f"    {before}{text}{after}".rstrip() + f"\n    {' ' * indent}^"
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, what nobody sees, and what is no character at all (yet)."""
+    return "".join(char if is_safe(char) else "\ufffd" for char in text)
 
 
 def _cells(character: str) -> int:
@@ -87,14 +88,14 @@ class Source:
 
 
 class ScenarioErrors(UsageError):
-    """A scenario file says what cannot be; all of its mistakes, in the order of the file."""
+    """A scenario file, or a lab file, says what cannot be; all of its mistakes, in the order of the file."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+    def __init__(self, mistakes: Sequence[Mistake], remedy: str = "The grammar is in docs/scenario-files.md.") -> None:
         self.mistakes = tuple(mistakes[:MOST])
         count = f"{'more than ' if len(mistakes) > MOST else ''}{len(self.mistakes)}"
         total = f"{count} mistake{'' if len(mistakes) == 1 else 's'} in {mistakes[0].file}"
         text = "\n".join([*map(str, self.mistakes), total])
-        super().__init__(text, remedy="The grammar is in docs/scenario-files.md.")
+        super().__init__(text, remedy=remedy)
 
 
 def show_path(path: Path) -> str:
@@ -106,7 +107,7 @@ def show_path(path: Path) -> str:
         elif _PLAIN_KEY.fullmatch(part) and len(part) <= 60:
             text += f".{part}" if text else part
         else:
-            text += f'["{_UNPRINTABLE.sub(chr(0xFFFD), part[:60])}"]'
+            text += f'["{_printable(part[:60])}"]'
     return text
 
 

@@ -39,6 +39,8 @@ def read_located(data: bytes, file: str) -> Located:
     document = compose(data, file)
     scenario, found = _validate(document.root)
     mistakes = [*document.mistakes, *_located(found, document)]
+    if document.root is None and not mistakes:
+        mistakes = [document.source.mistake(1, 1, (), "the file is empty; a scenario has summary: and hosts:")]
     if mistakes or scenario is None or document.root is None:
         mistakes.sort(key=lambda mistake: (mistake.line, mistake.column, mistake.path))
         raise ScenarioErrors(mistakes)

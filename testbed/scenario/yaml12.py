@@ -133,7 +133,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: its lines, the tree (None when it has none), and the mistakes in its YAML."""
+    """What a file holds: its lines, the tree (None where it is empty, or no YAML), and the mistakes in its YAML."""
 
     source: Source
     root: Node | None
@@ -170,7 +170,6 @@ class _Composer:
     def document(self) -> Node | None:
         self.events.get_event()  # the stream's start
         if self.events.check_event(StreamEndEvent):
-            self.mistakes.append(self.source.mistake(1, 1, (), "the file is empty; a scenario has summary: and hosts:"))
             return None
         self.start()
         root = self.node((), 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
-JOBS_PER_CORE = {"netns": 4, "compose": 1.5}  # of compose at 3, one run of eighty had a late wire
+JOBS_PER_CORE = {"netns": 6, "compose": 1.5}  # of compose at 3, one run of eighty had a late wire
 MOST_JOBS = 32  # by default; the testbed itself is one Python process, and must follow
 MOST_IDLE = 16  # labs that wait for another run: bringing one up is most of what a short scenario costs
 # An agent with its captures takes about 20 MiB (measured); buffers, what it stores in /tmp, a container come on top.

@@ -97,6 +97,22 @@ def longest_first(
     return tuple(sorted(turns, key=place))
 
 
+def spread_rare(turns: Sequence[Turn], likeness: Callable[[Path], object], beside: int) -> tuple[Turn, ...]:
+    """The same runs, those that need a lab of another kind than the commonest one at a time, between the others.
+
+    Where bringing a lab up is much work, several at once delay each other and the runs beside them, and two runs of a
+    rare kind at once need two of its labs. `beside` others begin after each; the order is else as it was.
+    """
+    common = Counter(likeness(turn.job.path) for turn in turns).most_common(1)
+    usual = [turn for turn in turns if likeness(turn.job.path) == common[0][0]]
+    rare = [turn for turn in turns if likeness(turn.job.path) != common[0][0]]
+    spread: list[Turn] = []
+    while rare or usual:
+        spread += [*rare[:1], *usual[:beside]]
+        del rare[:1], usual[:beside]
+    return tuple(spread)
+
+
 def _length(seconds: float | None) -> float:
     """How long, in powers of two; under a quarter of a second all are alike."""
     return inf if seconds is None else floor(log2(max(seconds, 0.25)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed.errors import TestbedError
 from testbed.files import load_scenario
+from testbed.lab.sysctls import without_later
 from testbed.lab.warm import Likeness
 from testbed.plan import make_plan
 from testbed.report.cases import Case, Suite
@@ -17,7 +18,7 @@ from testbed.report.repeats import Repeats, repeats_of
 from testbed.session import Options, choose_backend, lab_shape, new_run_id, resolve
 from testbed.suite import Ended, Policy, Result, run_suite
 from testbed.suites import capacity
-from testbed.suites.choose import Turn, longest_first
+from testbed.suites.choose import Turn, longest_first, spread_rare
 from testbed.suites.durations import load_durations, save_durations
 from testbed.suites.engines import EnginePool, open_pool
 from testbed.suites.outlets import Outlets, save_index
@@ -134,6 +135,8 @@ def prepare(turns: Sequence[Turn], options: Options, wish: Wish, progress: Progr
     pool = _pool(wish, hosts, progress, turns)
     jobs, idle = (pool.jobs, min(capacity.MOST_IDLE, pool.jobs)) if pool else (plan.jobs, plan.idle)
     ordered = longest_first(turns, load_durations(options.out, backend), shapes.__getitem__)
+    if backend == "compose":
+        ordered = spread_rare(ordered, shapes.__getitem__, max(1, jobs - 1))
     return ordered, Policy(jobs, idle, wish.retries, wish.fail_fast, pool)
 
 
@@ -149,4 +152,5 @@ def shape_of(path: Path, options: Options, backend: str) -> Likeness | None:
         plan = make_plan(path.stem, resolve(load_scenario(path), options))
     except TestbedError:
         return None
-    return Likeness.of(backend, lab_shape(plan, ""))
+    likeness = Likeness.of(backend, without_later(lab_shape(plan, "")))
+    return likeness.nameless() if backend == "compose" else likeness

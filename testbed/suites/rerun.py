@@ -17,11 +17,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from testbed.errors import LabError, UsageError
-from testbed.evidence import RunFacts, load_records
-from testbed.files import disk_errors, find_scenario, load_scenario, read_file, write_whole
+from testbed.evidence import RunFacts
+from testbed.files import (
+    NO_RUN_FOLDER,
+    TIMELINE,
+    disk_errors,
+    find_scenario,
+    load_payloads,
+    load_scenario,
+    read_file,
+    read_timeline,
+    write_whole,
+)
 from testbed.plan import make_plan
 from testbed.profile import profile_sysctls
+from testbed.report.escape import clean
 from testbed.scenario.model import Scenario, dump_scenario
 from testbed.scenario.write import write_scenario
 from testbed.session import NEWEST_KERNEL, Job, Options, new_run_id
@@ -44,21 +57,16 @@ class Former:
 def load_former(folder: Path) -> Former:
     """Read a run folder. Raises UsageError where it is none."""
     scenario = load_scenario(folder / "scenario.yaml").scenario
-    path = folder / "timeline.jsonl"
-    try:
-        records = load_records(read_file(path, "timeline").decode())
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}", remedy="it is not a run folder of this testbed") from error
-    facts = next((record for record in records if isinstance(record, RunFacts)), None)
-    if facts is None:
-        raise UsageError(f"{path} does not say what was run", remedy="it is not a run folder of this testbed")
+    path = folder / TIMELINE
+    records = read_timeline(read_file(path, "timeline"), str(path))
+    (facts,) = (record for record in records if isinstance(record, RunFacts))
     return Former(folder, facts, scenario, _verdict(folder))
 
 
 def _verdict(folder: Path) -> str:
     try:
         told = json.loads((folder / "result.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(told.get("verdict", "")) if isinstance(told, dict) else ""
 
@@ -90,7 +98,6 @@ def lay_out(former: Former, folder: Path) -> Path:
 
 def _payloads(former: Former, scenario: Scenario) -> dict[str, bytes]:
     """The payload files, from beside the scenario's own file."""
-    beside = Path(former.facts.scenario_file).parent
     files = make_plan(former.facts.scenario, scenario).files
     outside = [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]
     if outside:
@@ -98,11 +105,14 @@ def _payloads(former: Former, scenario: Scenario) -> dict[str, bytes]:
             f"{former.folder} names the payload file {outside[0]}, which is not beside its scenario",
             remedy=f"run {former.facts.scenario_file} instead",
         )
-    return {name: read_file(beside / name, f"payload file of {former.facts.scenario_file}") for name in files}
+    return load_payloads(files, Path(former.facts.scenario_file))
 
 
 def with_former_sysctls(scenario: Scenario, facts: RunFacts) -> Scenario:
-    """The scenario with the sysctls that the profile pinned otherwise then, unless it sets them itself. Pure."""
+    """The scenario with the sysctls that the profile pinned otherwise then, unless it sets them itself. Pure.
+
+    Raises UsageError for sysctls that no run can have had.
+    """
     own = set(scenario.sysctls).union(*(host.sysctls for host in scenario.hosts.values()))
     pinned = profile_sysctls(facts.family, NEWEST_KERNEL)
     other = {
@@ -112,7 +122,11 @@ def with_former_sysctls(scenario: Scenario, facts: RunFacts) -> Scenario:
     }
     if not other:
         return scenario
-    return Scenario.model_validate({**dump_scenario(scenario), "sysctls": {**scenario.sysctls, **other}})
+    try:
+        return Scenario.model_validate({**dump_scenario(scenario), "sysctls": {**scenario.sysctls, **other}})
+    except ValidationError as error:
+        wrong = "; ".join(one["msg"] for one in error.errors(include_url=False))
+        raise UsageError(f"the sysctls that {TIMELINE} tells cannot be set: {wrong}", remedy=NO_RUN_FOLDER) from error
 
 
 def play_again(folder: Path, out: Path, repeat: int, jobs: int | None, as_json: bool) -> int:
@@ -128,7 +142,7 @@ def play_again(folder: Path, out: Path, repeat: int, jobs: int | None, as_json: 
     wish = Wish(jobs=jobs, as_json=as_json)
     code = play(turns, options, wish, run_id, lambda result: folders.append(result.case.folder))
     for latter in [load_former(Path(each)) for each in folders if each][:1]:
-        (sys.stderr if as_json else sys.stdout).writelines(f"{line}\n" for line in say_changes(former, latter))
+        (sys.stderr if as_json else sys.stdout).writelines(f"{clean(line)}\n" for line in say_changes(former, latter))
     return code
 
 

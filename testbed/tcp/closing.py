@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from testbed.packet import Packet
 from testbed.tcp.end import End
-from testbed.tcp.sequence import unwrap
 from testbed.tcp.states import SEND_FIN
 from testbed.tcp.talk import Talk
 
@@ -17,7 +16,7 @@ from testbed.tcp.talk import Talk
 def take_fin(talk: Talk, packet: Packet, me: End, peer: End, place: int, *, suspect: bool, copy: bool) -> None:
     """A FIN of `me` at offset `place`; `suspect`: its acknowledgement is impossible, `copy`: the path doubled it."""
     if me.fin is None and place >= me.stream.highest and not suspect and not (peer.edge and place > peer.edge):
-        ack = unwrap(packet.acknowledgement, peer.origin or 0, peer.next)
+        ack = peer.offset(packet.acknowledgement)
         settle_fin(talk, packet, me, place, answers=peer.fin is not None and ack > peer.fin)
     elif me.fin == place:
         if not copy:

@@ -153,5 +153,5 @@ def _find_missing(talk: Tracker, end: End, peer: End, holes: Holes) -> None:
     tail = [(highest, upto)] if upto > highest and end.jumps and not end.silent else []
     acked = [(first, last) for first, last in (*holes, *tail) if peer.ack >= last]
     for first, last in acked:
-        after = [number for start, number in end.jumps or () if first < start <= last or start == last]
+        after = [number for start, number in end.jumps or () if first < start <= last]
         talk.note("packets-missing", *after[:1])

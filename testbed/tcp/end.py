@@ -13,7 +13,7 @@ from array import array
 from testbed.packet import Packet
 from testbed.tcp.connection import Flow, OfferedOptions
 from testbed.tcp.options import NOTHING_OFFERED
-from testbed.tcp.sequence import MASK
+from testbed.tcp.sequence import MASK, unwrap
 from testbed.tcp.states import CLOSE
 from testbed.tcp.stream import Stream
 
@@ -82,7 +82,7 @@ class End:
         "zero_windows",
     )
 
-    def __init__(self, keep_stream: bool = True) -> None:
+    def __init__(self, keep_stream: bool) -> None:
         self.isn: int | None = None
         self.origin: int | None = None
         self.base = 0
@@ -136,6 +136,10 @@ class End:
     def adopt(self, raw: int) -> None:
         """Guess where its numbers start, in a capture that does not show its SYN: `raw` is the next byte."""
         self.origin = self.base = (raw - 1) & MASK
+
+    def offset(self, raw: int) -> int:
+        """The offset that a number on the wire stands for: the one closest to its next byte."""
+        return unwrap(raw, self.base, self.next)
 
     def is_copy(self, packet: Packet) -> bool:
         """Whether this frame is one already seen, doubled by the path; remembers it otherwise.

@@ -80,6 +80,8 @@ class Follower:
             lane = find(key)
             if lane is None:
                 self._open(key, packet)
+                if done:
+                    yield from self._give()
                 continue
             talk = lane.talk
             if talk.calm and ((flags := packet.flags) == _PLAIN or flags == _PUSHED):
@@ -123,7 +125,7 @@ class Follower:
                             me.data_letter = ""
                     else:
                         asks = ack == me.ack and window == me.window and peer.next > ack
-                        if asks or (options is not NO_OPTIONS and options.sack):
+                        if asks or (options is not NO_OPTIONS and not is_fresh(me, peer, options, start)):
                             slow(lane, packet)
                             continue
                         if me.ack_letter:
@@ -233,7 +235,6 @@ class Follower:
         rival = talk.rival
         if rival is None:
             return
-        talk.rival = None
         self._done.append(talk)
         forward = (lane.me is talk.a) == rival.from_a
         lane.set(rival.talk, forward)
@@ -268,19 +269,15 @@ class Follower:
                 break
             closed.popleft()
             if waiting is lane.talk:
-                self._give_out(waiting, lane, now, crowded)
+                self._give_out(waiting, lane)
 
-    def _give_out(self, talk: Tracker, lane: Lane, now: int, crowded: bool) -> None:
+    def _give_out(self, talk: Tracker, lane: Lane) -> None:
         talk.queued = False
         if talk.rival is not None or not talk.is_over:
             return  # it looked over, and is not; or its end is open to question
-        if now - talk.last_ns <= LINGER_NS and not crowded:
-            talk.queued = True  # there were stragglers
-            self._closed.append((talk, lane))
-            return
         self._done.append(talk)
-        self._lanes.pop(lane.key, None)
-        self._lanes.pop(lane.back.key, None)
+        del self._lanes[lane.key]
+        self._lanes.pop(lane.back.key, None)  # the same for a self-connect
 
     # Zeek's cuts
 

@@ -46,10 +46,9 @@ def judge_handshake(opening: Opening, client: End, server: End, reset: Reset | N
         shown.add(opening.completed_by)
     elif reset is not None:
         shown.add(reset.packet)
-    timed = complete and not opening.mid_stream and opening.completed_ns is not None
     return Handshake(
         outcome=_outcome(opening, reset, complete),
-        duration_ns=opening.completed_ns - first_syn_ns if timed and opening.completed_ns is not None else None,
+        duration_ns=None if opening.completed_ns is None or opening.mid_stream else opening.completed_ns - first_syn_ns,
         syns=sum(len(end.syns) for end in ends),
         syn_acks=sum(len(end.syn_acks) for end in ends),
         syn_retransmits=sum(end.syn_retransmits for end in ends),

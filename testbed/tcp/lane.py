@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from testbed.packet import Options, Packet
 from testbed.tcp.end import End
+from testbed.tcp.segments import is_for_syn
 from testbed.tcp.sequence import HALF, MASK
 from testbed.tcp.tracker import Tracker
 from testbed.tcp.zeek_cuts import Timers
@@ -34,7 +35,7 @@ class Lane:
 
 def is_fresh(me: End, peer: End, options: Options, start: int) -> bool:
     """Whether a segment in order has a timestamp that counts (RFC 7323 section 5.3), and no other options to see."""
-    if not me.stamped or options.timestamps is None or options.sack or options.malformed:
+    if not me.stamped or options.timestamps is None or options.sack or options.malformed or is_for_syn(options):
         return False
     stamp = options.timestamps[0]
     if me.stamp >= 0 and (stamp - me.stamp) & MASK >= HALF:

@@ -18,7 +18,7 @@ from testbed.tcp.end import LARGEST_SHIFT, End
 from testbed.tcp.options import NOTHING_OFFERED, offer, reflects_ecn, unoffered
 from testbed.tcp.reset import void_reset
 from testbed.tcp.segments import take_data, take_syn_data
-from testbed.tcp.sequence import unwrap
+from testbed.tcp.sequence import MASK
 from testbed.tcp.speaking import complete_crossing
 from testbed.tcp.states import PASSIVE_OPEN, RECEIVE_SYN, SEND_SYN
 from testbed.tcp.talk import ACK, FIN, RST, Talk
@@ -47,7 +47,7 @@ def _syn(talk: Talk, packet: Packet, me: End, peer: End, flags: int, length: int
         reversed_order = opening.answered and me.origin == packet.sequence  # two queues of a card
         if reversed_order:
             opening.mid_stream = False
-        if talk.client is None:
+        if talk.client is None or reversed_order:
             talk.client, talk.first_syn_ns = me, packet.time_ns
         opening.crossed = peer.isn is not None and not peer.syn_acks
         me.begin(packet.sequence)
@@ -85,7 +85,7 @@ def _syn_ack(talk: Talk, packet: Packet, me: End, peer: End, flags: int, length:
         peer.adopt(packet.acknowledgement)
         opening.mid_stream = True
         talk.client = talk.client or peer
-    ack = unwrap(packet.acknowledgement, peer.origin or 0, 1)
+    ack = (packet.acknowledgement - peer.base) & MASK
     if not 1 <= ack <= 1 + peer.syn_length + peer.syn_fin:
         talk.note("ack-of-unsent", packet.number, proven=peer.isn is not None)
         return
@@ -104,7 +104,7 @@ def _syn_ack(talk: Talk, packet: Packet, me: End, peer: End, flags: int, length:
             take_syn_data(talk, peer, ack)
         if not opening.open and not opening.crossed and not peer.stream.unique:
             peer.next = ack  # what it did not take will be sent again
-    if opening.crossed or me is peer:
+    if opening.crossed:
         complete_crossing(talk, packet, me, peer)
     if length:
         take_data(talk, packet, me, peer, 1, length, copy=False)
@@ -192,8 +192,7 @@ def _agree(me: End, peer: End) -> None:
     if mine is None or other is None:
         me.shift = peer.shift = 0
     else:
-        me.shift = mine if mine <= LARGEST_SHIFT else LARGEST_SHIFT
-        peer.shift = other if other <= LARGEST_SHIFT else LARGEST_SHIFT
+        me.shift, peer.shift = min(mine, LARGEST_SHIFT), min(other, LARGEST_SHIFT)
     me.stamped = peer.stamped = me.options.timestamps and peer.options.timestamps
 
 

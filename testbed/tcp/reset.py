@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from testbed.packet import Packet
 from testbed.tcp.end import End
-from testbed.tcp.sequence import MASK, unwrap
+from testbed.tcp.sequence import MASK
 from testbed.tcp.states import ESTABLISHED, RECEIVE_ACK_OF_SYN, RECEIVE_RST, RECEIVE_SYN_ACK, SEND_RST
 from testbed.tcp.talk import ACK, Talk
 from testbed.tcp.teardown import Reset
@@ -26,18 +26,18 @@ def meet_reset(talk: Talk, packet: Packet, me: End, peer: End, flags: int) -> No
     if me.ttl and packet.ttl and packet.ttl != me.ttl:
         talk.note("rst-other-ttl", packet.number)
     if opening.open or opening.answered:
-        _reset_open(talk, packet, me, peer, flags)
-    elif me.isn is None and peer.isn is None:
-        opening.mid_stream = True
-        talk.a.state = talk.b.state = ESTABLISHED
-        _reset_open(talk, packet, me, peer, flags)
+        _reset_open(talk, packet, me, peer)
     elif me.isn is not None:
         place = (packet.sequence - me.isn) & MASK
         _reset_opening(talk, packet, me, peer, 1 <= place <= 1 + me.syn_length, refusal=False)
-    else:
-        place = (packet.acknowledgement - (peer.isn or 0)) & MASK
+    elif peer.isn is not None:
+        place = (packet.acknowledgement - peer.isn) & MASK
         fits = bool(flags & ACK) and 1 <= place <= 1 + peer.syn_length + peer.syn_fin
         _reset_opening(talk, packet, me, peer, fits, refusal=True)
+    else:
+        opening.mid_stream = True
+        talk.a.state = talk.b.state = ESTABLISHED
+        _reset_open(talk, packet, me, peer)
 
 
 def doubt_reset(talk: Talk, packet: Packet, me: End, peer: End, length: int) -> None:
@@ -45,9 +45,9 @@ def doubt_reset(talk: Talk, packet: Packet, me: End, peer: End, length: int) -> 
     reset = talk.reset
     if reset is None:
         return
-    ack = unwrap(packet.acknowledgement, peer.origin or 0, peer.next)
+    ack = peer.offset(packet.acknowledgement)
     if me is reset.sender:
-        end = unwrap(packet.sequence, me.origin or 0, me.next) + length
+        end = me.offset(packet.sequence) + length
         if length and end > reset.limit:
             reset.went_on = True
         if reset.peer_next is None:
@@ -89,14 +89,12 @@ def _reset_opening(talk: Talk, packet: Packet, me: End, peer: End, fits: bool, r
         talk.note("rst-ignored", packet.number)
 
 
-def _reset_open(talk: Talk, packet: Packet, me: End, peer: End, flags: int) -> None:
+def _reset_open(talk: Talk, packet: Packet, me: End, peer: End) -> None:
     if me.origin is None:
         me.adopt(packet.sequence)
-    if peer.origin is None and flags & ACK:
-        peer.adopt(packet.acknowledgement)
-    place = unwrap(packet.sequence, me.origin or 0, me.next)
+    place = me.offset(packet.sequence)
     exact = me.silent or place in (me.next, peer.ack, me.stream.expected)
-    if exact or peer.ack <= place < max(peer.edge, peer.ack + 1):
+    if exact or peer.ack <= place < peer.edge:
         if not exact:
             talk.note("rst-in-window", packet.number)
         _end(talk, packet, me, peer, exact=exact, refusal=False)
@@ -113,7 +111,7 @@ def _end(talk: Talk, packet: Packet, me: End, peer: End, *, exact: bool, refusal
         packet.number,
         me,
         me.state,
-        limit=max(me.next, 1),
+        limit=me.next,
         exact=exact,
         after_both_fins=len(talk.fins) == 2,
         after_own_fin=me.fin_ack is not None,

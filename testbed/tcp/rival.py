@@ -38,7 +38,7 @@ class Rival:
     def is_stray(self, old: Tracker, *, last: bool) -> bool:
         """Whether it was part of the old connection; `last` when no more packets will tell."""
         mine = old.a if self.from_a else old.b
-        if mine.isn is not None and mine.isn == self.talk.a.isn:
+        if mine.isn == self.talk.a.isn:
             return True
         if last and len(self.held) > 1:
             return self.went_on
@@ -50,6 +50,6 @@ class Rival:
         packets = sorted([*old.packets, *self.held])
         del old.packets[:]
         old.packets.extend(packets)
-        if mine.isn is None or mine.isn != self.talk.a.isn:
+        if mine.isn != self.talk.a.isn:
             challenge = (self.challenge,) if self.challenge else ()
             old.note("syn-in-connection", *self.held, *challenge)

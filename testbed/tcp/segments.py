@@ -13,10 +13,10 @@
 
 from __future__ import annotations
 
-from testbed.packet import NO_OPTIONS, Packet
+from testbed.packet import NO_OPTIONS, Options, Packet
 from testbed.tcp.closing import settle_fin, take_fin
 from testbed.tcp.end import COPY_NS, End
-from testbed.tcp.sequence import HALF, MASK, unwrap
+from testbed.tcp.sequence import HALF, MASK
 from testbed.tcp.states import RECEIVE_ACK_OF_FIN, RECEIVE_FIN
 from testbed.tcp.stream import FILLED, NEW, REPEATED
 from testbed.tcp.talk import FIN, Talk
@@ -33,7 +33,7 @@ def take_segment(talk: Talk, packet: Packet, me: End, peer: End, flags: int, len
         me.adopt(sequence)
     if peer.origin is None:
         peer.adopt(packet.acknowledgement)
-    start = unwrap(sequence, me.origin or 0, me.next)
+    start = me.offset(sequence)
     me.base = sequence - start
     if me.silent:
         me.silent = False
@@ -126,7 +126,7 @@ def take_syn_data(talk: Talk, peer: End, ack: int) -> None:
 
 def _acknowledge(talk: Talk, packet: Packet, me: End, peer: End, length: int, flags: int) -> bool:
     """Take acknowledgement and window; True when it acknowledges what was never sent."""
-    ack = unwrap(packet.acknowledgement, peer.origin or 0, peer.next)
+    ack = peer.offset(packet.acknowledgement)
     window = packet.window
     if ack > peer.next:
         if peer.suspect_fin == ack - 1:
@@ -218,10 +218,15 @@ def _jump(me: End, start: int, number: int) -> None:
     me.jumps.append((start, number))
 
 
+def is_for_syn(options: Options) -> bool:
+    """Whether there is an option that only a SYN may have."""
+    return options.mss is not None or options.window_scale is not None or options.sack_permitted
+
+
 def _check_options(talk: Talk, packet: Packet, me: End, peer: End, start: int, end: int) -> bool:
     """Options of a segment without SYN; True when its timestamp is too old for it to count (RFC 7323 section 5.3)."""
     options = packet.options
-    if options.mss is not None or options.window_scale is not None or options.sack_permitted:
+    if is_for_syn(options):
         talk.note("option-outside-syn", packet.number)
     if options.malformed:
         talk.note("option-malformed", packet.number)
@@ -248,6 +253,6 @@ def _check_ecn(talk: Talk, packet: Packet, me: End, peer: End) -> None:
 
 
 def _check_sack(talk: Talk, packet: Packet, peer: End) -> None:
-    highest = max(unwrap(right, peer.origin or 0, peer.next) for _, right in packet.options.sack)
+    highest = max(peer.offset(right) for _, right in packet.options.sack)
     if highest > peer.next and not peer.silent:
         talk.note("sack-of-unsent", packet.number)

@@ -16,8 +16,3 @@ def unwrap(raw: int, origin: int, near: int) -> int:
     """The offset from `origin` that `raw` stands for, taken as the one closest to the offset `near`."""
     distance = (raw - origin - near) & MASK
     return near + distance - MODULUS if distance >= HALF else near + distance
-
-
-def wrap(offset: int, origin: int) -> int:
-    """The number on the wire for an offset from `origin`."""
-    return (origin + offset) & MASK

@@ -14,7 +14,7 @@ from testbed.packet import NO_OPTIONS, Packet
 from testbed.tcp.end import End
 from testbed.tcp.reset import void_reset
 from testbed.tcp.segments import take_syn_data
-from testbed.tcp.sequence import MASK, unwrap
+from testbed.tcp.sequence import MASK
 from testbed.tcp.states import ESTABLISHED, RECEIVE_ACK_OF_SYN, RECEIVE_SYN_ACK, SYN_RECV
 from testbed.tcp.talk import Talk
 
@@ -37,7 +37,7 @@ def may_speak(talk: Talk, packet: Packet, me: End, peer: End) -> bool:
     peer.syn_acked = True
     if talk.reset is not None and talk.reset.exact:
         opening.late = opening.late or (packet.number, packet.time_ns)
-    elif opening.crossed or me is peer:
+    elif opening.crossed:
         complete_crossing(talk, packet, me, peer)
     else:
         void_reset(talk)
@@ -56,7 +56,6 @@ def complete_crossing(talk: Talk, packet: Packet, me: End, peer: End) -> None:
     opening = talk.opening
     if opening.completed_by is not None or not (me.syn_acked and peer.syn_acked):
         return
-    opening.crossed = True
     opening.complete(packet.number, packet.time_ns)
     for end in (me,) if me is peer else (me, peer):
         answered = RECEIVE_ACK_OF_SYN if end.state == SYN_RECV else RECEIVE_SYN_ACK
@@ -78,8 +77,7 @@ def _speak_early(talk: Talk, packet: Packet, me: End, peer: End) -> bool:
     if me.isn is None or talk.reset is not None:
         return False  # an ACK that is no SYN-ACK does not open anything
     talk.note("syn-ack-not-captured", packet.number)
-    peer.adopt(packet.acknowledgement)
-    take_syn_data(talk, me, unwrap(packet.sequence, me.origin or 0, me.next))
+    take_syn_data(talk, me, me.offset(packet.sequence))
     peer.state = SYN_RECV
     _complete(talk, packet, me, peer)
     return True
@@ -87,28 +85,25 @@ def _speak_early(talk: Talk, packet: Packet, me: End, peer: End) -> bool:
 
 def _notice_third_ack(talk: Talk, packet: Packet, me: End, peer: End) -> None:
     """The server acknowledges more than the SYN: the client completed the handshake, and the capture missed it."""
-    ack = unwrap(packet.acknowledgement, peer.origin or 0, peer.next)
+    ack = peer.offset(packet.acknowledgement)
     if peer.next < ack <= me.edge and ack > 1 + peer.syn_length:
-        if peer.isn is not None:
-            talk.note("packets-missing", packet.number)
         talk.opening.completed_by = packet.number  # when, we do not know
         talk.enter(peer, RECEIVE_SYN_ACK, packet.time_ns, packet.number)
         talk.enter(me, RECEIVE_ACK_OF_SYN, packet.time_ns, packet.number)
-        if peer.isn is not None:
+        if peer.isn is not None:  # else nothing of it was ever seen
+            talk.note("packets-missing", packet.number)
             peer.next = ack
-        else:
-            peer.silent = True  # nothing of it was ever seen
 
 
 def _acknowledges_syn(talk: Talk, packet: Packet, me: End, peer: End) -> bool:
     for isn in peer.other_isns or ():
         if packet.acknowledgement == (isn + 1) & MASK:
             peer.begin(isn)
-    ack = unwrap(packet.acknowledgement, peer.origin or 0, peer.next)
+    ack = peer.offset(packet.acknowledgement)
     if not 1 <= ack <= peer.next:
         talk.note("ack-of-unsent", packet.number, proven=True)
         return False
-    return me.origin is None or 1 <= unwrap(packet.sequence, me.origin, me.next) <= max(peer.edge, me.next)
+    return 1 <= me.offset(packet.sequence) <= max(peer.edge, me.next)
 
 
 def _complete(talk: Talk, packet: Packet, me: End, peer: End) -> None:

@@ -43,12 +43,8 @@ class Stream:
             return NEW
         return self._place(start, end, payload)
 
-    def holes(self) -> int:
-        """How many stretches before the highest byte were never seen."""
-        return len(self.missing())
-
     def missing(self) -> list[tuple[int, int]]:
-        """Those stretches."""
+        """The stretches before the highest byte that were never seen."""
         found = []
         position = self.expected
         for start, end, _ in self.held or ():

@@ -46,7 +46,6 @@ class Talk:
         "first_ns",
         "first_number",
         "first_syn_ns",
-        "keep_stream",
         "last_ns",
         "late_data",
         "opening",
@@ -61,7 +60,7 @@ class Talk:
         "zeek",
     )
 
-    def __init__(self, first: Packet, keep_stream: bool = True) -> None:
+    def __init__(self, first: Packet, keep_stream: bool) -> None:
         self.source = source = first.source
         self.source_port = port = first.source_port
         self.destination = destination = first.destination
@@ -69,7 +68,6 @@ class Talk:
         self.first_number = first.number
         self.first_flags = int(first.flags)
         self.first_ns = self.last_ns = self.first_syn_ns = first.time_ns
-        self.keep_stream = keep_stream
         self.a = End(keep_stream)
         self.b = self.a if port == to_port and source == destination else End(keep_stream)
         self.client: End | None = None

@@ -38,7 +38,7 @@ def judge_teardown(
 ) -> Teardown:
     """The value of a teardown; `fins` are the ends in the order of their first FINs, `own` marks a self-connect."""
     both = len(fins) > 1 or (own and bool(fins))
-    by_reset = reset is not None and not both and not reset.after_both_fins and not reset.after_own_fin
+    by_reset = reset is not None and not both and not reset.after_own_fin
     kind = _kind(fins, both, late_data, reset, by_reset and opened)
     telling = reset if reset is not None and not both else None
     return Teardown(

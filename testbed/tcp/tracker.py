@@ -68,13 +68,10 @@ class Tracker(Talk):
         a, b, zeek = self.a, self.b, self.zeek
         if a is b or not (_is_calm(a) and _is_calm(b)) or not self.opening.open:
             return
-        a_origin, b_origin = a.origin or 0, b.origin or 0
         seen = (zeek.ends[0].seen | zeek.ends[1].seen) & DATA_SEEN
         if seen and not self.completeness & DATA:
             return  # data without ACK flag has a letter in Zeek's history and no bit in Wireshark's
-        if zeek.in_order(0, a_origin + a.next, a_origin + b.ack) and zeek.in_order(
-            1, b_origin + b.next, b_origin + a.ack
-        ):
+        if zeek.in_order(0, a.base + a.next, a.base + b.ack) and zeek.in_order(1, b.base + b.next, b.base + a.ack):
             self.calm = True
             self._set_letters(0, a)
             self._set_letters(1, b)
@@ -83,9 +80,8 @@ class Tracker(Talk):
         """The next packet is not plain, or there is no next: make good what was spared."""
         self.calm = False
         a, b, zeek = self.a, self.b, self.zeek
-        a_origin, b_origin = a.origin or 0, b.origin or 0
-        zeek.catch_up(0, a_origin + a.next, a_origin + b.ack)
-        zeek.catch_up(1, b_origin + b.next, b_origin + a.ack)
+        zeek.catch_up(0, a.base + a.next, a.base + b.ack)
+        zeek.catch_up(1, b.base + b.next, b.base + a.ack)
         for side, end in enumerate((a, b)):
             seen = (0 if end.data_letter else DATA_SEEN) | (0 if end.ack_letter else ACK_SEEN)
             zeek.ends[side].seen |= seen

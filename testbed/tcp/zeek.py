@@ -26,7 +26,7 @@ from testbed.tcp.zeek_words import SERVER_PORTS
 
 FIN_BIT, SYN_BIT, RST_BIT, ACK_BIT = 1, 2, 4, 16
 SYN_SEEN, FIN_SEEN, RST_SEEN, DATA_SEEN, ACK_SEEN, FIN_RST_SEEN, MULTI_SEEN = (1 << bit for bit in range(7))
-_ONCE = {SYN_SEEN: "S", FIN_SEEN: "F", RST_SEEN: "R", DATA_SEEN: "D", ACK_SEEN: "A", FIN_RST_SEEN: "I", MULTI_SEEN: "Q"}
+_ONCE = {FIN_SEEN: "F", RST_SEEN: "R", DATA_SEEN: "D", ACK_SEEN: "A", FIN_RST_SEEN: "I", MULTI_SEEN: "Q"}
 
 TOO_LARGE_DELTA = 1048576
 
@@ -82,12 +82,11 @@ class Zeek:
         if not packet.window and not special & RST_BIT and peer.state != CLOSED and me.state != RESET:
             self._scaled(side, "W")
         if special & FIN_BIT:
-            me.fins += 1
             me.fin_end = end
         acknowledgement = packet.acknowledgement if flags & ACK_BIT else -1
         reveals = acknowledgement >= 0 and self._acknowledge(peer, acknowledgement, special)
         self._advance(side, me, end, special, length)
-        self._change(side, me, peer, sequence, flags, length)
+        self._change(side, me, peer, flags, length)
         if reveals:
             for _ in range(peer.give_up(acknowledgement)):
                 if me.is_clean() and peer.is_clean():
@@ -102,7 +101,7 @@ class Zeek:
         me.last_syn = 0
         self._once(side, me, SYN_SEEN, "H" if flags & ACK_BIT else "S")
         reveals = flags & ACK_BIT and self._acknowledge(peer, packet.acknowledgement, SYN_BIT)
-        self._wake(side, me, peer, sequence, flags, 0)
+        self._wake(side, me, peer, flags, 0)
         if reveals:
             for _ in range(peer.give_up(packet.acknowledgement)):
                 if me.is_clean() and peer.is_clean():
@@ -249,12 +248,10 @@ class Zeek:
 
     # UpdateStateMachine
 
-    def _change(self, side: int, me: ZeekEnd, peer: ZeekEnd, sequence: int, flags: int, length: int) -> None:
+    def _change(self, side: int, me: ZeekEnd, peer: ZeekEnd, flags: int, length: int) -> None:
         state = me.state
         if state == INACTIVE:
-            self._wake(side, me, peer, sequence, flags, length)
-        elif not flags & 7:
-            return
+            self._wake(side, me, peer, flags, length)
         elif state in (ESTABLISHED, PARTIAL):
             self._disturb(me, peer, flags)
         elif state in (SYN_SENT, SYN_ACK_SENT):
@@ -265,13 +262,13 @@ class Zeek:
         elif state == CLOSED and flags & RST_BIT and peer.state != CLOSED:
             me.enter(RESET)
 
-    def _wake(self, side: int, me: ZeekEnd, peer: ZeekEnd, sequence: int, flags: int, length: int) -> None:
+    def _wake(self, side: int, me: ZeekEnd, peer: ZeekEnd, flags: int, length: int) -> None:
         originator = side == self.origin
         if flags & SYN_BIT:
             if originator:
                 me.enter(SYN_ACK_SENT if flags & ACK_BIT else SYN_SENT)
             else:
-                if not flags & ACK_BIT and peer.state == SYN_ACK_SENT and sequence == me.start:
+                if not flags & ACK_BIT and peer.state == SYN_ACK_SENT:
                     self._flip()
                     peer.enter(ESTABLISHED)
                 elif peer.state == SYN_SENT:

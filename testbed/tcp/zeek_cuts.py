@@ -13,9 +13,9 @@ A packet at the very moment of a timer comes too late for it.
 from __future__ import annotations
 
 from testbed.packet import Packet
-from testbed.tcp.sequence import HALF, MASK
+from testbed.tcp.sequence import MASK
 from testbed.tcp.zeek import ACK_BIT, FIN_BIT, RST_BIT, SYN_BIT, Zeek
-from testbed.tcp.zeek_end import CLOSED, INACTIVE, RESET, SYN_ACK_SENT, SYN_SENT, ZeekEnd
+from testbed.tcp.zeek_end import INACTIVE, PARTIAL, RESET, SYN_ACK_SENT, SYN_SENT, ZeekEnd, delta
 
 SECOND_NS = 1_000_000_000
 CUTS: dict[str, tuple[int, str]] = {
@@ -70,20 +70,20 @@ class Timers:
     def take(self, packet: Packet, flags: int) -> None:
         """A packet of this connection."""
         side = 0 if (packet.source, packet.source_port) == self._first_source else 1
-        if not all(self._closed):
-            self._last_ns = packet.time_ns
-        ends = self._zeek.ends
+        self._last_ns = packet.time_ns
+        zeek = self._zeek
+        ends = zeek.ends
         before, other = ends[side].state, ends[1 - side].state
         handshake = before <= SYN_ACK_SENT and other <= SYN_ACK_SENT
-        self._zeek.feed(side, packet, flags, packet.payload_length)
+        established = flags & SYN_BIT and before == INACTIVE and other != PARTIAL and side != zeek.origin
+        zeek.feed(side, packet, flags, packet.payload_length)
         if packet.checksum_ok is False:
             return
         if handshake and max(ends[0].state, ends[1].state) > SYN_ACK_SENT:
             self._silence_ns = _SILENCE_NS
-        if flags & SYN_BIT and before == INACTIVE and side != self._zeek.origin:
-            port = packet.source_port
-            self._silence_ns = _LONG_NS if port in LONG_LIVED else self._silence_ns
-        if flags & RST_BIT or (flags & FIN_BIT and before not in (CLOSED, RESET)):
+        if established and (packet.destination_port if side == zeek.origin else packet.source_port) in LONG_LIVED:
+            self._silence_ns = _LONG_NS
+        if flags & (FIN_BIT | RST_BIT):
             self._wants_close[side] = True
         self._close(packet.time_ns)
 
@@ -116,15 +116,11 @@ class Timers:
                 self._delete_ns = now + _CLOSE_NS
 
 
-def _is_ahead(a: int, b: int) -> bool:
-    return 0 < (a - b) & MASK < HALF
-
-
 def _is_pending(end: ZeekEnd, peer: ZeekEnd) -> bool:
     """DataPending: bytes of it not delivered yet, or of the other side not acknowledged yet."""
-    if end.skip or _is_ahead(end.done, end.last):
+    if end.skip or delta(end.done, end.last) > 0:
         return False
     if end.last not in (end.done, (end.done + 1) & MASK):
         return True
-    unacknowledged = bool(peer.held) or (_is_ahead(peer.done, peer.acked) and _is_ahead(peer.done, peer.start + 1))
+    unacknowledged = bool(peer.held) or (delta(peer.done, peer.acked) > 0 and delta(peer.done, peer.start + 1) > 0)
     return end.state != RESET and unacknowledged

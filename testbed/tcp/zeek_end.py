@@ -7,7 +7,7 @@ Sequence numbers are as on the wire.
 
 from __future__ import annotations
 
-from testbed.tcp.sequence import HALF, MASK, MODULUS
+from testbed.tcp.sequence import MASK, unwrap
 
 INACTIVE, SYN_SENT, SYN_ACK_SENT, PARTIAL, ESTABLISHED, CLOSED, RESET = range(7)
 
@@ -16,8 +16,7 @@ HOLE_WITHOUT_ACKS = 16384  # tcp_max_above_hole_without_any_acks
 
 def delta(a: int, b: int) -> int:
     """How far `a` is ahead of `b`; negative when it is behind."""
-    distance = (a - b) & MASK
-    return distance - MODULUS if distance >= HALF else distance
+    return unwrap(a, b, 0)
 
 
 class ZeekEnd:
@@ -28,7 +27,6 @@ class ZeekEnd:
         "counts",
         "done",
         "fin_end",
-        "fins",
         "held",
         "last",
         "last_fin",
@@ -45,9 +43,9 @@ class ZeekEnd:
         self.state = self.previous = INACTIVE
         self.seen = 0
         self.start = self.last = self.acked = 0
-        self.done = 1  # up to here its bytes are delivered, or given up as a gap
-        self.last_syn = self.last_fin = self.last_rst = -1
-        self.fins = self.fin_end = 0
+        self.done = 0  # up to here its bytes are delivered, or given up as a gap
+        self.last_syn = self.last_fin = self.last_rst = 0
+        self.fin_end: int | None = None
         self.held: list[tuple[int, int]] | None = None  # beyond a hole
         self.skip = False
         self.counts: dict[str, tuple[int, int]] | None = None
@@ -72,7 +70,7 @@ class ZeekEnd:
         if self.state == INACTIVE:
             return 0
         size = max(delta(self.last, self.start), delta(self.acked, self.start)) - 1
-        return max(0, size - 1 if self.fins and size > 0 else size)
+        return max(0, size if self.fin_end is None else size - 1)
 
     def deliver(self, start: int, length: int) -> None:
         """DataSent: bytes that it sent."""
@@ -89,7 +87,7 @@ class ZeekEnd:
 
     def give_up(self, upto: int) -> int:
         """AckReceived and Undelivered: so many holes lie before `upto`, which was acknowledged."""
-        if self.fins and delta(upto, self.fin_end) >= 0:
+        if self.fin_end is not None and delta(upto, self.fin_end) >= 0:
             upto = (self.fin_end - 1) & MASK
         if delta(upto, self.done) <= 0 or delta(upto, self.start) < 0:
             return 0

@@ -61,15 +61,14 @@ def _fates(view: View) -> Iterator[tuple[int, str]]:
         if trip.fate == "lost":
             yield from ((number, f"lost on the way to {trip.destination}: {trip.cause}") for number in seen)
         elif trip.delivered is not None:
-            yield from _delivery(trip, seen)
+            yield from _delivery(trip, trip.delivered, seen)
 
 
-def _delivery(trip: Trip, seen: list[int]) -> Iterator[tuple[int, str]]:
-    assert trip.delivered is not None
+def _delivery(trip: Trip, delivered: int, seen: list[int]) -> Iterator[tuple[int, str]]:
     if trip.change not in (Change.NONE, Change.FORGED) and trip.fate != "duplicate":
         yield from ((number, f"{trip.change} on the way to {trip.destination}: {trip.by}") for number in seen)
-        yield trip.delivered, f"{trip.change}: {trip.by}"
+        yield delivered, f"{trip.change}: {trip.by}"
     if trip.sent_ns is not None and trip.ended_ns is not None:
         took = show_ms(trip.ended_ns - trip.sent_ns)
         what = f"a duplicate ({trip.by}), delivered" if trip.fate == "duplicate" else "delivered"
-        yield trip.delivered, f"{what} {took} after it was sent"
+        yield delivered, f"{what} {took} after it was sent"

@@ -40,30 +40,25 @@ class Asking:
     """The plan's wire over the time of a run."""
 
     plan: Plan
-    changes: Mapping[str, tuple[int, ...]]  # by host: when phase 1, 2, ... held
-    begun: Mapping[str, tuple[int, ...]]  # and when it began to be put up
+    changes: Mapping[
+        str, tuple[tuple[int, int], ...]
+    ]  # by host: when phase 1, 2, ... was begun, and since when it held
 
     @classmethod
     def of(cls, plan: Plan, changed: Iterable[WireChanged]) -> Asking:
         """From what the hosts told."""
-        times: dict[str, list[int]] = {}
-        begun: dict[str, list[int]] = {}
+        changes: dict[str, list[tuple[int, int]]] = {}
         for record in sorted(changed, key=lambda record: record.phase):
-            times.setdefault(record.host, []).append(record.time_ns)
-            begun.setdefault(record.host, []).append(record.began_ns or record.time_ns)
-        return cls(
-            plan,
-            {host: tuple(found) for host, found in times.items()},
-            {host: tuple(found) for host, found in begun.items()},
-        )
+            changes.setdefault(record.host, []).append((record.began_ns or record.time_ns, record.time_ns))
+        return cls(plan, {host: tuple(spans) for host, spans in changes.items()})
 
     def phase(self, host: str, time_ns: int) -> int:
         """The phase that held on a host's arrival side."""
-        return bisect_right(self.changes.get(host, ()), time_ns)
+        return bisect_right(self.changes.get(host, ()), time_ns, key=lambda span: span[1])
 
     def between(self, host: str, time_ns: int) -> bool:
         """Whether a packet came in so near to a change that either phase may have met it."""
-        spans = zip(self.begun.get(host, ()), self.changes.get(host, ()), strict=True)
+        spans = self.changes.get(host, ())
         return any(began - BETWEEN_NS <= time_ns <= held + BETWEEN_NS for began, held in spans)
 
     def ever(self, source: str, destination: str) -> tuple[Impairment, ...]:
@@ -77,4 +72,7 @@ class Asking:
     def of_packet(self, source: str, destination: str, time_ns: int, ports: tuple[int, int]) -> Impairment:
         """What was asked for a packet that came in at this time."""
         link = self.plan.link(destination)
-        return link.asked(source, *ports, phase=self.phase(destination, time_ns)) if link else NONE
+        if link is None:
+            return NONE
+        # A host may have told of phases that the timeline has not: `shortfalls` says so, and the last one stands here.
+        return link.asked(source, *ports, phase=min(self.phase(destination, time_ns), len(link.phases) - 1))

@@ -30,11 +30,10 @@ def find_flipped(ways: Sequence[Way], trace: Capture, engine: str) -> list[Way]:
             continue
         if (way := lost.origin(frame, vantage.removesuffix(BEHIND))) is not None:
             arrived = way.seen[Stage.ARRIVED]
-            way.seen[Stage.DELIVERED] = replace(arrived, number=number, time_ns=frame.time_ns, checksum_ok=False)
-            way.flipped = True
+            way.seen[Stage.DELIVERED] = replace(arrived, number=number, time_ns=frame.time_ns)
             explained.add(strays.get(number))
     for way in ways:
-        way.flipped = way.flipped or _came_out_otherwise(way, trace.frames)
+        way.flipped = _came_out_otherwise(way, trace.frames)
     return [way for way in ways if id(way) not in explained]
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
 from testbed.evidence import Counters, LogLine, StateSample, StepOutcome, TableSnapshot
 from testbed.plan import HostPlan
+from testbed.program import walk
 from testbed.scenario.counters import full_name
 from testbed.scenario.model import ExpectSnapshot
-from testbed.scenario.steps import Parallel, Repeat, Snapshot, Step
+from testbed.scenario.steps import Snapshot, Step
 from testbed.scenario.units import Range
 from testbed.verdict.kind import Answer, Kind, Question, expected
 from testbed.verdict.program_checks import find_trouble
@@ -62,7 +63,7 @@ def _beyond(state: str) -> set[str]:
         one = ahead.pop()
         if one not in found:
             found.add(one)
-            ahead += () if one in _ENDS else MOVES.get(one, ())
+            ahead += () if one in _ENDS else MOVES[one]
     return found
 
 
@@ -138,12 +139,8 @@ def _snapshot(view: View, question: Question) -> Answer:
     return _first_wrong(_snapshot_of(view, host.name, name, wanted) for host in takers)
 
 
-def _taken(steps: Iterable[Step]) -> Iterator[str]:
-    for step in steps:
-        if isinstance(step, Snapshot):
-            yield step.snapshot
-        elif isinstance(step, Repeat | Parallel):
-            yield from _taken(step.steps)
+def _taken(steps: Iterable[Step]) -> set[str]:
+    return {step.snapshot for step in walk(steps) if isinstance(step, Snapshot)}
 
 
 def show(wanted: ExpectSnapshot) -> str:

@@ -9,7 +9,7 @@ asked for: the rate it truly has is worked out here. Draws that follow each othe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from math import exp, lgamma, log, log1p, sqrt
 
@@ -44,7 +44,7 @@ def draw_odds(percent: float, correlation_percent: float) -> Odds:
         return Odds(percent / 100)
     if rho >= 1:
         return Odds(percent / 100, float("inf"))  # one draw decides over all packets
-    return Odds(_stationary(round(percent * 1e6), round(rho * 1e6)), (1 + rho) / (1 - rho))
+    return Odds(_stationary(percent / 100, rho), (1 + rho) / (1 - rho))
 
 
 def reorder_odds(asked: Impairment) -> Odds:
@@ -65,34 +65,20 @@ def _gilbert_elliott(p: float, r: float, loss_bad: float, loss_good: float) -> O
 
 
 def _four_states(p13: float, p31: float, p32: float, p23: float, p14: float) -> Odds:
-    """Salsano, Ludovici, Ordine: loss whenever the chain enters state 3 or 4, or stays in 3."""
-    weights = [1.0, 0.0, 0.0, 0.0]
-    lost = 0.0
-    for _ in range(20_000):
-        one, two, three, four = weights
-        following = [
-            one * (1 - p13 - p14) + three * p31 + four,
-            two * (1 - p23) + three * p32,
-            one * p13 + two * p23 + three * (1 - p31 - p32),
-            one * p14,
-        ]
-        lost = following[2] + following[3]
-        done = max(abs(a - b) for a, b in zip(weights, following, strict=True)) < 1e-12
-        # Half a step: a chain that swings between states comes to rest too.
-        weights = [(a + b) / 2 for a, b in zip(weights, following, strict=True)]
-        if done:
-            break
-    leaving = max(min(x for x in (p31 + p32, p13 + p14, p23 or 1.0, 1.0) if x > 0), 1e-6)
-    return Odds(lost, 2 / leaving)
+    """Salsano, Ludovici, Ordine: loss whenever the chain enters state 3 or 4, or stays in 3. The long run of it."""
+    p23 = p23 or float(not p32)  # a state 2 that is never entered needs no way out
+    one, two, three = (p31 * p23, p13 * p32, p13 * p23) if p13 else (1.0, 0.0, 0.0)
+    four = one * p14  # always back to 1
+    leaving = max(min(chance for chance in (p31 + p32, p13 + p14, p23) if chance > 0), 1e-6)
+    return Odds((three + four) / (one + two + three + four), 2 / leaving)
 
 
-@lru_cache(maxsize=64)
-def _stationary(percent_e6: int, rho_e6: int) -> float:
+@cache
+def _stationary(p: float, rho: float) -> float:
     """P(x < p) where each x is rho of the last one and the rest a fresh uniform draw, in the long run.
 
     The distribution function is iterated on a grid: F'(y) is the mean of F((y - v) / rho) over v in [0, 1 - rho].
     """
-    p, rho = percent_e6 / 1e8, rho_e6 / 1e6
     cdf = [index / GRID for index in range(GRID + 1)]
     for _ in range(400):
         area = [0.0]
@@ -107,7 +93,7 @@ def _stationary(percent_e6: int, rho_e6: int) -> float:
         if moved < 1e-9:
             break
     place = p * GRID
-    low = min(int(place), GRID - 1)
+    low = int(place)
     return cdf[low] + (cdf[low + 1] - cdf[low]) * (place - low)
 
 
@@ -119,30 +105,21 @@ def _area(area: list[float], x: float) -> float:
         return area[-1] + x - 1
     place = x * GRID
     low = int(place)
-    return area[low] + (area[min(low + 1, GRID)] - area[low]) * (place - low)
+    return area[low] + (area[low + 1] - area[low]) * (place - low)
 
 
 def too_few(hits: int, tries: int, odds: Odds) -> bool:
     """Whether so few hits are more than chance explains."""
-    if hits >= tries * odds.rate:
-        return False
     if odds.spread == 1.0:
         return at_most(hits, tries, odds.rate) < CHANCE
-    return tries * odds.rate - hits > _margin(tries, odds)
+    # A few whole clusters of hits more or less are always possible: the second term.
+    margin = SIGMAS * sqrt(tries * odds.rate * (1 - odds.rate) * odds.spread) + SIGMAS * odds.spread
+    return tries * odds.rate - hits > margin
 
 
 def too_many(hits: int, tries: int, odds: Odds) -> bool:
     """Whether so many hits are more than chance explains."""
-    if hits <= tries * odds.rate:
-        return False
-    if odds.spread == 1.0:
-        return at_most(tries - hits, tries, 1 - odds.rate) < CHANCE
-    return hits - tries * odds.rate > _margin(tries, odds)
-
-
-def _margin(tries: int, odds: Odds) -> float:
-    # A few whole clusters of hits more or less are always possible: the second term.
-    return SIGMAS * sqrt(tries * odds.rate * (1 - odds.rate) * odds.spread) + SIGMAS * odds.spread
+    return too_few(tries - hits, tries, Odds(1 - odds.rate, odds.spread))
 
 
 def at_most(hits: int, tries: int, chance: float) -> float:
@@ -155,7 +132,7 @@ def at_most(hits: int, tries: int, chance: float) -> float:
         lgamma(tries + 1) - lgamma(k + 1) - lgamma(tries - k + 1) + k * log(chance) + (tries - k) * log1p(-chance)
         for k in range(hits + 1)
     )
-    return min(1.0, sum(exp(term) for term in terms))
+    return sum(exp(term) for term in terms)
 
 
 def interval(hits: int, tries: int) -> tuple[float, float] | None:

@@ -19,7 +19,7 @@ def pair(starts: Sequence[int], ends: Sequence[int], *least_ns: int) -> tuple[in
     turn while both a start and an end are left over.
     """
     chosen: list[int | None] = []
-    for least in least_ns or (0,):
+    for least in least_ns:
         chosen = _latest(starts, ends, least)
         _put_originals_first(chosen, starts, ends, least)
         if None not in chosen or len(chosen) - chosen.count(None) == len(starts):

@@ -68,10 +68,10 @@ def _standing(evidence: Evidence, link: LinkPlan, count: LinkCount) -> Iterator[
     if count.why:
         yield count.why
     held = {record.phase for record in evidence.all(WireChanged) if record.host == link.host}
-    missing = [phase for phase in range(1, count.phase + 1) if phase not in held]
+    missing = [phase for phase in range(1, min(count.phase, len(link.phases)) + 1) if phase not in held]
     if missing:
         yield f"phase {missing[0]} of the timeline was never read back on {link.host}"
-    if count.phase >= len(link.phases):
+    if not 0 <= count.phase < len(link.phases):
         yield f"{link.host} is in phase {count.phase} of a timeline of {len(link.phases)}"
         return
     yield from _settings(evidence, link, count)
@@ -79,15 +79,27 @@ def _standing(evidence: Evidence, link: LinkPlan, count: LinkCount) -> Iterator[
 
 def _settings(evidence: Evidence, link: LinkPlan, count: LinkCount) -> Iterator[str]:
     names = addresses(evidence)
+    sources = link.phases[count.phase].sources
+    asked = {
+        (source, port): wanted
+        for source, course in sources.items()
+        for port, wanted in ((None, course.impairment), *course.ports.items())
+    }
+    told = set()
     for setting in count.settings:
-        told = dict(setting)
-        source, port = names.get(str(told.pop("from", "")), ""), told.pop("port", None)
-        had = from_message(link.host, told)
-        course = link.phases[count.phase].sources.get(source)
-        wanted = NONE if course is None else course.impairment if port is None else course.ports.get(port, NONE)
-        if different := differences(wanted, had):
-            where = f"{source or 'others'}->{link.host}" + (f" port {port}" if port is not None else "")
-            yield f"at the end the link held {', '.join(different)} for {where}"
+        held = dict(setting)
+        way = names.get(str(held.pop("from", "")), ""), held.pop("port", None)
+        told.add(way)
+        if different := differences(asked.get(way, NONE), from_message(link.host, held)):
+            yield f"at the end the link held {', '.join(different)} for {_way(way, link)}"
+    for way, wanted in asked.items():
+        if wanted != NONE and way not in told:
+            yield f"nothing is known of what the link held at the end for {_way(way, link)}"
+
+
+def _way(way: tuple[str, int | None], link: LinkPlan) -> str:
+    source, port = way
+    return f"{source or 'others'}->{link.host}" + (f" port {port}" if port is not None else "")
 
 
 def differences(wanted: Impairment, had: Impairment) -> list[str]:

@@ -130,11 +130,11 @@ def _compare_digest(
         return Answer(Outcome.PASSED, expected_text, seen, "", evidence)
     if whole:
         sent = f"{whole[0].bytes} bytes, SHA-256 {str(whole[0].sha256)[:16]}..., were sent from it"
-        why = f"{what} is not file {wanted.file}: {sent}, {len(data)} bytes, SHA-256 {sha256(data).hexdigest()[:16]}..."
-        told = f", were on the wire; {view.say(evidence[-1])}" if evidence else ", were on the wire"
-        return Answer(Outcome.FAILED, expected_text, seen, why + told, evidence)
-    if steps:
-        how = steps[0].errno or steps[0].outcome
+        seen_text = f"{len(data)} bytes, SHA-256 {sha256(data).hexdigest()[:16]}..., were on the wire"
+        why = f"{what} is not file {wanted.file}: {sent}, {seen_text}; {view.say(evidence[-1])}"
+        return Answer(Outcome.FAILED, expected_text, seen, why, evidence)
+    if (failed := next((step for step in steps if step.outcome != "ok"), None)) is not None:
+        how = failed.errno or failed.outcome
         why = f"{what} cannot be file {wanted.file}: the step that sends it ended with {how}"
         return Answer(Outcome.FAILED, expected_text, seen, why, evidence)
     why = f"what file {wanted.file} holds is not known: no step is known to have sent it"
@@ -165,9 +165,9 @@ def _datagrams(view: View, question: Question) -> Answer:
             told = f": {view.say_all(evidence)}" if evidence else ""
             why = f"the wire saw {len(packets)} of {len(wanted)} datagrams from {source} to {destination}{told}"
             return Answer(Outcome.FAILED, expected_text, seen, why, evidence)
-        one = _datagram(view, packets[index], payload, index)
-        if one.verdict is not Outcome.PASSED:
-            return Answer(one.verdict, expected_text, seen, one.why, one.packets)
+        verdict, why = _datagram(view, packets[index], payload, index)
+        if verdict is not Outcome.PASSED:
+            return Answer(verdict, expected_text, seen, why, (packets[index].number,))
     if len(packets) > len(wanted):
         extra = packets[len(wanted)].number
         why = f"the wire saw {len(packets) - len(wanted)} datagrams more than expected: {view.say(extra)}"
@@ -175,16 +175,17 @@ def _datagrams(view: View, question: Question) -> Answer:
     return Answer(Outcome.PASSED, expected_text, seen, "", evidence)
 
 
-def _datagram(view: View, packet: Packet, wanted: Payload, index: int) -> Answer:
-    what, evidence = f"datagram {index + 1}", (packet.number,)
+def _datagram(view: View, packet: Packet, wanted: Payload, index: int) -> tuple[Outcome, str]:
+    what = f"datagram {index + 1}"
     data = content(wanted)
     if data is None:
         steps = list(_sent(view, view.host(packet.source), wanted.file))
-        return _compare_digest(view, packet.payload, steps, wanted, what, evidence)
+        answer = _compare_digest(view, packet.payload, steps, wanted, what, (packet.number,))
+        return answer.verdict, answer.why
     if packet.payload == data:
-        return Answer(Outcome.PASSED, "", "", "", evidence)
+        return Outcome.PASSED, ""
     why = f"{what} is not what was expected: {differ(packet.payload, data)[1]}; {view.say(packet.number)}"
-    return Answer(Outcome.FAILED, "", "", why, evidence)
+    return Outcome.FAILED, why
 
 
 def _between(view: View, packet: Packet, source: str, destination: str) -> bool:

@@ -21,11 +21,9 @@ from testbed.verdict.asked import Asking, addresses
 from testbed.verdict.flipped import find_flipped
 from testbed.verdict.merge import BEHIND
 from testbed.verdict.odds import delay_bounds
-from testbed.verdict.value import NEVER_CAPTURED, Change, FaultHit, Trip
+from testbed.verdict.value import EITHER, FULL, NEVER_CAPTURED, Change, FaultHit, Trip
 from testbed.verdict.ways import Copies, Key, Stage, Way, deliver, gather
 
-FULL = "queue full"
-EITHER = "chance or a full queue"
 CHANGES = {"delay": Change.DELAYED, "rewrite": Change.REWRITTEN, "corrupt": Change.CORRUPTED}
 
 
@@ -112,7 +110,7 @@ def _trip(way: Way, run: _Run) -> Trip:
         numbers.get(Stage.WIRE),
         numbers.get(Stage.ARRIVED),
         numbers.get(Stage.DELIVERED),
-        None if Stage.DELIVERED in way.seen and len(way.seen) == 1 else way.first.time_ns,
+        None if min(way.seen) is Stage.DELIVERED else way.first.time_ns,
         ended_ns,
         fate,
         cause,

@@ -26,7 +26,10 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-NEVER_CAPTURED = "never captured"  # the cause of a loss that nothing explains
+# Causes of a loss that are neither a fault nor a blackhole, besides "chance".
+NEVER_CAPTURED = "never captured"  # nothing explains it
+FULL = "queue full"
+EITHER = "chance or a full queue"
 
 
 @dataclass(frozen=True, slots=True)

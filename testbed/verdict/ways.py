@@ -65,8 +65,8 @@ class Copies:
     key: Key
     source: str
     destination: str
-    ways: list[Way] = field(default_factory=list)
-    deliveries: list[Packet] = field(default_factory=list)
+    ways: list[Way]
+    deliveries: list[Packet]
     copied_by: list[FaultFired] = field(default_factory=list)  # faults that made a copy of one of these
 
 
@@ -142,7 +142,6 @@ def _follow(key: Key, stages: Mapping[Stage, list[Packet]], hosts: Mapping[str, 
                 ways.append(Way(key, hosts[some.source], hosts[some.destination], {stage: packet}))
             else:
                 started[index].seen[stage] = packet
-    ways.sort(key=lambda way: way.first.time_ns)
     return Copies(key, hosts[some.source], hosts[some.destination], ways, stages.get(Stage.DELIVERED, []))
 
 

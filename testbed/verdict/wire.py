@@ -13,7 +13,7 @@ from testbed.agent.impairments import NONE, Impairment
 from testbed.packet import Packet
 from testbed.plan import Plan
 from testbed.verdict.asked import Asking
-from testbed.verdict.value import NEVER_CAPTURED, Change, Trip
+from testbed.verdict.value import EITHER, FULL, NEVER_CAPTURED, Change, Trip
 
 ETHERNET = 14
 
@@ -186,7 +186,7 @@ def _share(
         len(lost),
         sum(trip.cause.startswith("fault ") for trip in lost),
         sum(trip.cause == NEVER_CAPTURED for trip in lost),
-        sum(trip.cause in ("queue full", "chance or a full queue") for trip in lost),
+        sum(trip.cause in (FULL, EITHER) for trip in lost),
         sum(trip.fate == "duplicate" and trip.by == "chance" for trip in trips),
         sum(trip.change is Change.CORRUPTED and trip.by == "chance" for trip in carried),
         tuple(sorted(delays)),

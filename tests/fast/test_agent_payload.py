@@ -26,6 +26,7 @@ FILES = {"x": base64.b64encode(b"\x00file").decode()}
         ({"random": 5, "seed": 0}, Random(0).randbytes(5)),
         ({"random": 5}, Random(9).randbytes(5)),
         ({"random": 0, "seed": 3}, b""),
+        ({"random": (1 << 20) + 3}, Random(9).randbytes((1 << 20) + 3)),
     ],
 )
 def test_each_kind_gives_its_bytes(payload: dict[str, Any], content: bytes) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Network
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import yaml
 from test_run_fake_lab import PLAYED, STEP, FakeLab, problems, walk
 
 from testbed.errors import BlindError, LabError
 from testbed.lab import hearing
 from testbed.lab.agents import LONGEST_LINE, Agents, Message
-from testbed.lab.contract import Channel
+from testbed.lab.compose import compose_file, override
+from testbed.lab.contract import Channel, LabHost, LabShape
 from testbed.steady import SLACK_NS, moved
 from testbed.stop import Stop
 
@@ -160,6 +163,7 @@ class _Liar:
     [
         ("hello", {"ok": {}}),
         ("hello", {"ok": {"kernel": "6", "interfaces": {"eth0": {"mac": 5}}}}),
+        ("hello", {"ok": {"kernel": "6", "interfaces": {"eth0": {"mac": "02:00", "ipv4": ["elsewhere"]}}}}),
         ("hello", {"ok": None}),
         ("hello", {}),
         ("hello", {"ok": [1]}),
@@ -188,6 +192,24 @@ def test_an_answer_after_the_play_that_makes_no_sense(do: str, ok: Any) -> None:
     evidence = walk(LyingLab(do, {"ok": ok}))
     assert problems(evidence)
     assert all(f"to {do} makes no sense" in says for _, says in problems(evidence))
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"from": "198.18.0.2", "delay": 1}, "setting has 'delay', which is no impairment"),
+        ({"from": "198.18.0.2", "port": [80]}, "it is of no source or of no port"),
+        ("none", "it is no object"),
+    ],
+)
+def test_a_link_that_holds_what_no_link_can(setting: Any, says: str) -> None:
+    """It is a problem, and nothing of it is compared with what was asked."""
+    counts = {"up": True, "in": 5, "out": 4, "dropped": 1, "duplicated": 0}
+    lab = LyingLab("wire.read", {"ok": {**counts, "settings": [setting]}})
+    evidence = walk(lab, wire={"client->server": {"delay": "10ms"}})
+    ((_, said),) = problems(evidence)
+    assert "to wire.read makes no sense" in said
+    assert says in said
 
 
 def test_answers_that_nobody_asked_for() -> None:
@@ -282,3 +304,15 @@ def test_who_is_not_heard_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_clock_that_was_set(before: tuple[int, int], after: tuple[int, int], by_ns: int) -> None:
     """Two bounds of one difference that do not meet: it changed by at least what is between them."""
     assert moved(before, after) == by_ns
+
+
+def test_what_a_container_prints_fills_no_disk() -> None:
+    """The engine keeps no log of any that goes on running; hosts of the override are made like the client."""
+    services = yaml.safe_load(compose_file().read_text())["services"]
+    del services["hub"]
+    assert set(services) == {"client", "server", "sniffer"}
+    assert all(service["logging"] == {"driver": "none"} for service in services.values())
+    shape = LabShape("run", "story", "ipv4", (LabHost("client", {}), LabHost("client-2", {})))
+    more = override(shape, IPv4Network("198.18.0.0/28"), "owner", (6, 1))["services"]
+    assert all("logging" not in service for service in more.values())
+    assert more["client-2"]["extends"]["service"] == "client"

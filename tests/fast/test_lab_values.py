@@ -17,7 +17,7 @@ from testbed.lab import images
 from testbed.lab.command import run_command
 from testbed.lab.compose import bridge_name, compose_file, override, up_command
 from testbed.lab.contract import LabHost, LabShape
-from testbed.lab.owner import OWNER_LABEL, RUN_LABEL, Owner
+from testbed.lab.owner import OWNER_LABEL, RUN_LABEL, Owner, dead_runs, labels_of
 from testbed.lab.sources import codename, distribution_sources
 from testbed.lab.subnet import RANGE, address, choose_subnet, companion, prefix_length
 
@@ -76,6 +76,19 @@ def test_dead_for_certain() -> None:
     assert replace(me, boot="another").is_dead()
     assert not replace(me, machine="another", start=0).is_dead()
     assert not replace(me, namespace="another", start=0).is_dead()
+
+
+def test_of_a_run_only_what_a_dead_owner_made_is_dead() -> None:
+    """What carries the same run with a living owner, or one that cannot be read, is not found by those labels."""
+    me = Owner.current()
+    dead, other = str(replace(me, start=me.start - 1)), str(replace(me, machine="another"))
+    labels = [
+        {RUN_LABEL: "b", OWNER_LABEL: owner} for owner in (dead, str(me), other, "machine/boot/namespace/pid/start")
+    ]
+    labels += [{RUN_LABEL: "a", OWNER_LABEL: dead}, {RUN_LABEL: "a", OWNER_LABEL: dead}, {RUN_LABEL: "c"}, {}]
+    assert dead_runs(labels) == [("a", dead), ("b", dead)]
+    assert labels_of("b", dead) == [f"{RUN_LABEL}=b", f"{OWNER_LABEL}={dead}"]
+    assert labels_of("b") == [f"{RUN_LABEL}=b"]
 
 
 # --- apt sources ---

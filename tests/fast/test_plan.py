@@ -21,6 +21,7 @@ from testbed.plan import (
     make_plan,
 )
 from testbed.profile import PROFILE, kernel_version, profile_sysctls
+from testbed.rings import LIGHT_BYTES, LIGHT_STEPS, RING_OF_LIGHT, RING_OF_MANY, small_rings
 from testbed.scenario.faults import OF_ACTIONS
 from testbed.scenario.model import Scenario
 from testbed.show import commands
@@ -356,3 +357,33 @@ def test_profile_of_ipv6_has_no_duplicate_address_detection() -> None:
     """IPv6 hosts have their addresses at once."""
     extra = profile_sysctls("ipv6", (6, 18)).items() - profile_sysctls("ipv4", (6, 18)).items()
     assert ("net.ipv6.conf.all.accept_dad", "0") in extra
+
+
+def ring_of(*sends: Any, **told: Any) -> set[int]:
+    """The sizes of ring in a story where the client sends this; 0 is the largest."""
+    client = {**CLIENT, "steps": [{"connect": "server:7456"}, *sends, "close"], **told}
+    made = plan(hosts={"client": client})
+    return {small_rings(made).get(host, 0) for host in (*(each.name for each in made.hosts), "sniffer")}
+
+
+@pytest.mark.parametrize(
+    ("sends", "ring"),
+    [
+        ([{"send": "Hola"}], RING_OF_LIGHT),
+        ([{"send": {"random": LIGHT_BYTES}}], RING_OF_LIGHT),
+        ([{"send": {"random": LIGHT_BYTES}}, {"send": {"hex": "00"}}], 0),
+        ([{"send": {"file": "some.bin"}}], 0),
+        ([{"repeat": 9, "steps": [{"send": {"numbered": LIGHT_BYTES // 8}}]}], 0),
+        ([{"repeat": 9, "steps": [{"repeat": LIGHT_STEPS // 8, "steps": [{"send": ""}]}]}], 0),
+    ],
+)
+def test_a_ring_is_as_large_as_the_traffic_needs(sends: list[Any], ring: int) -> None:
+    """Little payload in few steps makes small rings for all; what cannot be counted, or is much, the largest."""
+    assert ring_of(*sends) == {ring}
+
+
+def test_many_of_a_role_have_smaller_rings() -> None:
+    """Whatever they send; the others of the lab and the sniffer keep the largest."""
+    rings = small_rings(plan(hosts={"client": {"replicas": 5, "steps": [{"sleep": "1ms"}, {"send": {"file": "x"}}]}}))
+    assert set(rings.values()) == {RING_OF_MANY}
+    assert set(rings) == {"client", *(f"client-{number}" for number in range(2, 6))}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testbed import run
+from testbed import canaries
 from testbed.errors import BlindError, Interrupted, LabError
 from testbed.evidence import (
     CaptureCount,
@@ -374,7 +374,7 @@ def test_time_limit() -> None:
 
 def test_hub_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sniffer that hears nothing of the others: no step is played, and the error says where to look."""
-    monkeypatch.setattr(run, "HUB_TIMEOUT_S", -1.0)
+    monkeypatch.setattr(canaries, "HUB_TIMEOUT_S", -1.0)
     lab = FakeLab(hears=False)
     with pytest.raises(BlindError, match="the sniffer does not hear") as caught:
         walk(lab)

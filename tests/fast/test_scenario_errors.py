@@ -75,6 +75,13 @@ def test_five_mistakes() -> None:
     assert [mistake.suggestion for mistake in found] == ["summary", "accept", "server", "", "complete"]
 
 
+@pytest.mark.parametrize("data", [b"", b"# nothing\n", b"\n\n"])
+def test_nothing_in_it(data: bytes) -> None:
+    """A file with nothing but comments is told as empty, once."""
+    (mistake,) = errors_of(data).mistakes
+    assert "the file is empty" in mistake.says
+
+
 def test_very_many_mistakes() -> None:
     """A file with a mistake on every line gets the first of them, and the count says that there are more."""
     text = "summary: x\nhosts:\n  a:\n    steps:\n" + "      - foo\n" * 1000

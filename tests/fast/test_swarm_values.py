@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from testbed.errors import LabError, UsageError
+from testbed.apart import check_hearing
+from testbed.errors import LabError, NotApplicable, UsageError
+from testbed.files import load_scenario, scenario_files
 from testbed.lab.contract import LabHost, LabShape
 from testbed.lab.swarm.address import find_engine
 from testbed.lab.swarm.forward import ssh_command
+from testbed.lab.swarm.lab_file import lab_schema_text, read_lab_file
 from testbed.lab.swarm.layout import lay_out, network_options
-from testbed.lab.swarm.placement import Placement, read_placement
+from testbed.lab.swarm.placement import Placement, placed_words, read_placement
 from testbed.merged import unmerge
 from testbed.pcap.frame import Capture, Direction, Frame, Interface
+from testbed.plan import make_plan
+from testbed.scenario.mistakes import ScenarioErrors
 from testbed.suites.engines import Attempt, EnginePool, parse_engines
 
+ROOT = Path(__file__).parents[2]
+LAB_MISTAKES = ROOT / "tests" / "lab_files" / "mistakes.yaml"
+LAB_SCHEMA = ROOT / "schema" / "lab.schema.json"
 SUBNET = ipaddress.IPv4Network("198.18.0.0/28")
 SERVICE = {
     "command": ["python3", "-m", "testbed.agent"],
@@ -51,13 +62,58 @@ def test_placement_of_replicas_and_of_those_not_named() -> None:
 
 
 def test_lab_file(tmp_path: Path) -> None:
-    """A lab file places hosts, and may name the engines."""
+    """A lab file places hosts, and may name the engines; the command line has the last word, in those names too."""
     path = tmp_path / "lab.yaml"
     path.write_text("engines: {left: ssh://one}\nplace: {client: left, server: unix:///two}\n")
-    assert read_placement([str(path)]).places == {"client": "ssh://one", "server": "unix:///two"}
+    assert placed_words(path, ()) == ("client=ssh://one", "server=unix:///two")
+    assert placed_words(path, ("server=left",)) == ("client=ssh://one", "server=ssh://one")
+    assert placed_words(None, ("server=left",)) == ("server=left",)
+    with pytest.raises(UsageError, match="cannot be read"):
+        placed_words(tmp_path / "none.yaml", ())
 
 
-@pytest.mark.parametrize("words", [[], ["client="], ["=left"], ["/no/such/lab.yaml"]])
+def test_lab_file_mistakes() -> None:
+    """All mistakes of a lab file are told at once, each with its place, and a name that was probably meant."""
+    text = LAB_MISTAKES.read_bytes()
+    with pytest.raises(ScenarioErrors) as caught:
+        read_lab_file(text, LAB_MISTAKES.name, lambda word: "" if word == "here" else f"no engine is called {word}")
+    assert f"{caught.value}\n" == LAB_MISTAKES.with_suffix(".txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"[]", "a lab file is a mapping"),
+        (b"engines: {a: here}", "place: is missing"),
+        (b"place: {}", "place: names nobody"),
+        (b"place: here", "place: 'here' is not a mapping"),
+        (b"place: {client: here\n", "the closing } should be here"),
+    ],
+)
+def test_lab_file_of_the_wrong_shape(text: bytes, says: str) -> None:
+    """What is no lab file at all is told as that."""
+    with pytest.raises(ScenarioErrors, match=says) as caught:
+        read_lab_file(text, "lab.yaml", lambda word: "")
+    assert len(caught.value.mistakes) == 1
+
+
+def test_schema_of_lab_files() -> None:
+    """schema/lab.schema.json is what `testbed schema --lab` prints, and agrees with what is read."""
+    assert LAB_SCHEMA.read_text() == lab_schema_text()
+    check = jsonschema.Draft202012Validator(json.loads(lab_schema_text())).is_valid
+    assert check({"engines": {"far": "ssh://far"}, "place": {"client": "far"}})
+    wrong: tuple[object, ...] = (
+        {"engines": {}},
+        {"place": {}},
+        {"place": {"Client": "far"}},
+        {"place": {"client": 7}},
+        {"plase": {"a": "b"}},
+    )
+    assert not any(map(check, wrong))
+
+
+@pytest.mark.parametrize("words", [[], ["client="], ["=left"], ["lab.yaml"]])
 def test_placement_mistakes(words: list[str]) -> None:
     """What cannot be understood is said, with what to write."""
     with pytest.raises(UsageError) as caught:
@@ -145,6 +201,18 @@ def test_network_has_no_way_out_and_no_service() -> None:
     """An overlay of the run's own: internal, and open to plain containers."""
     told = network_options(SUBNET, {"testbed.run": "run"})
     assert (told["driver"], told["internal"], told["attachable"]) == ("overlay", True, True)
+
+
+def test_what_cannot_be_played_is_on_the_page() -> None:
+    """Every scenario in which a host must hear others is on the page of several machines, and no other."""
+    deaf = {}
+    for path in scenario_files():
+        try:
+            check_hearing(make_plan(path.stem, load_scenario(path).scenario))
+        except NotApplicable as error:
+            deaf[path.stem] = error.why.split()[0]
+    page = (ROOT / "docs" / "multi-machine.md").read_text()
+    assert deaf == dict(re.findall(r"^\| `([a-z0-9-]+)` \| `([a-z-]+)` \|", page, re.MULTILINE))
 
 
 # ---------------------------------------------------------------- a pool of engines

@@ -34,7 +34,7 @@ def test_connections_come_in_order_of_their_first_packets() -> None:
     mixed = [packet for pair in zip(one, two, strict=True) for packet in pair]
     mixed = [replace(packet, number=number) for number, packet in enumerate(mixed, start=1)]
     udp = replace(mixed[0], number=99, protocol=Protocol.UDP)
-    first, second = trace_connections([*mixed, udp])
+    first, second = trace_connections([udp, *mixed, udp])
     assert (first.client.address, second.client.address) == ("198.18.0.1", "198.18.0.9")
     assert first.packets == (1, 3, 5, 7, 9, 11)
     assert second.packets == (2, 4, 6, 8, 10, 12)

@@ -221,8 +221,11 @@ def test_not_fulfilled(case: Case) -> None:
     assert judgement.verdict is Outcome.FAILED
 
 
+COUNTED = tuple(case for case in ON_WIRE if case.name != "faults.0")
+
+
 @pytest.mark.parametrize("blindness", BLIND)
-@pytest.mark.parametrize("case", ON_PACKETS, ids=name_of)
+@pytest.mark.parametrize("case", [*ON_PACKETS, *COUNTED], ids=name_of)
 def test_not_seen(case: Case, blindness: str) -> None:
     """What rests on packets is unknown, with the reason, when the wire was not wholly seen, whatever was seen of it."""
     spoil, says = BLIND[blindness]
@@ -230,6 +233,26 @@ def test_not_seen(case: Case, blindness: str) -> None:
         check = find(judge(spoil(case.story(expect(case.name, wanted)).evidence())), case.name)
         assert check.verdict is Outcome.UNKNOWN
         assert says in check.why
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+@pytest.mark.parametrize("case", ON_HOSTS, ids=name_of)
+def test_seen_elsewhere(case: Case, blindness: str) -> None:
+    """What hosts showed is judged though the wire was not wholly seen."""
+    for wanted, verdict in ((case.passes, Outcome.PASSED), (case.fails, Outcome.FAILED)):
+        evidence = BLIND[blindness][0](case.story(expect(case.name, wanted)).evidence())
+        assert find(judge(evidence), case.name).verdict is verdict
+
+
+def test_every_doubt_is_told() -> None:
+    """Of several reasons to doubt each is told, once, the lab's first."""
+    story = hola({"payload": {"client->server": "x"}})
+    told = torn(deaf(troubled(troubled(shortened(story.evidence(), 54)))))
+    assert find(judge(told), "payload.client->server").why == (
+        "server: the agent is gone; the capture on the wire missed 3 packets, which the kernel dropped; the capture of "
+        "the wire is not whole: the file ends inside a block; the capture of the wire holds 8 of the 9 packets that it "
+        "counted; 1 packets on the wire were cut, the first is packet 11"
+    )
 
 
 @pytest.mark.parametrize("case", ALL, ids=name_of)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from test_run_fake_lab import PLAYED, STEP, FakeLab, Message, problems, walk_with
 
+from testbed.canaries import early_packets
 from testbed.errors import LabError
 from testbed.evidence import CaptureCount, Problem, StepOutcome
 from testbed.lab.agents import Agents
 from testbed.lab.contract import LabHost, LabShape
 from testbed.lab.warm import Likeness, StandingLab, WarmLabs
 from testbed.pcap.frame import Frame
-from testbed.run import early_packets
 from testbed.stop import Stop
 
 HOST = LabHost("server", {"net.ipv4.tcp_sack": "0", "net.ipv4.tcp_ecn": "1"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -16,10 +17,22 @@ from testbed.agent.bringing import follow
 from testbed.agent.loop import UsageError
 from testbed.capture_file import Growing, read_records
 from testbed.errors import Interrupted
-from testbed.evidence import Evidence, FaultFired, HostFacts, MarkMade, Problem, Record, StateSample, StepOutcome
+from testbed.evidence import (
+    ClockFacts,
+    Evidence,
+    FaultFired,
+    HostFacts,
+    MarkMade,
+    Problem,
+    Record,
+    StateSample,
+    StepOutcome,
+)
 from testbed.lab.agents import Agents
+from testbed.live.lines import Lines
 from testbed.live.merging import Merger
 from testbed.live.pipe import Pipe
+from testbed.live.pump import Pump
 from testbed.live.telling import Teller, line_of
 from testbed.pcap.frame import Capture, Direction, Frame
 from testbed.pcap.reader import read_capture
@@ -197,6 +210,40 @@ def test_nothing_is_lost_however_late() -> None:
     merger.put("b", 200, (0, 0), now_ns=12)
     assert list(merger.take_all()) == ["b", "c"]
     assert not len(merger)
+
+
+# --- hosts on several machines ---
+
+
+def recorded(time_ns: int, data: bytes, direction: Direction) -> bytes:
+    """A record of a capture file."""
+    return struct.pack("<QIIB", time_ns, len(data), len(data), direction.value) + data
+
+
+def test_without_a_wire_packets_are_told_as_sent_and_on_our_clock() -> None:
+    """Each packet once, also one of whose arrival nobody knows; of two clocks 5 s apart the order is the true one."""
+    ahead = 5_000_000_000
+    scenario = Scenario.model_validate(TOLD)
+    addresses = {"client": CLIENT, "server": SERVER}
+    hosts = [HostFacts(name, name, address, "", "", "eth0") for name, address in addresses.items()]
+    clock = ClockFacts("server", "far", ahead, 0, ahead, 0, 0, 0)
+    vantages = ("client", "server", "server:link0")
+    so_far = Evidence(scenario, (facts(), *hosts, clock), {name: Capture((), ()) for name in vantages})
+    out = io.StringIO()
+    pump = Pump([Lines(out, unicode=False)])
+    pump.begin(so_far)
+    syn, answer = tcp("S"), tcp("SA", 0, 1, source=SERVER, to=CLIENT, ports=(7456, 40000))
+    for name in ("server", "server:link0"):
+        pump.captured(name, recorded(2_000 + ahead, syn, Direction.IN))
+    pump.captured("server", recorded(4_000 + ahead, answer, Direction.OUT))
+    pump.heard(StateSample("server", 3_000 + ahead, "a b", "LISTEN", "SYN_RECV"))
+    pump.captured("client", recorded(1_000, syn, Direction.OUT))
+    pump.end(Stop())
+    assert [line.split()[:3] for line in out.getvalue().splitlines()] == [
+        ["0.000000", "packet", "client:40000"],
+        ["0.000002", "state", "server"],
+        ["0.000003", "packet", "server:7456"],
+    ]
 
 
 # --- the words ---

@@ -7,6 +7,8 @@ import ctypes
 import subprocess
 from collections.abc import Iterator
 
+from testbed.agent import spares
+
 
 def run(*command: str) -> str:
     """Run a command; what it printed."""
@@ -16,6 +18,7 @@ def run(*command: str) -> str:
 @contextlib.contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """Do what follows in a network namespace: sockets and processes made there stay there."""
+    spares.end()  # they are of another
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as away:  # noqa: PTH123
         assert libc.setns(away.fileno(), 0) == 0

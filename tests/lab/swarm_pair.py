@@ -1,6 +1,6 @@
 """Engines of a swarm on one machine, each as good as a machine of its own: for the tests, the benchmark and the demo.
 
-    hub (a namespace with a bridge)
+    hub (a namespace with a bridge, 192.0.2.1: from here both are reached as from a third machine)
      |-- engine a: dockerd in network, mount and pid namespaces of its own, 192.0.2.11
      `-- engine b: the same, 192.0.2.12
 
@@ -72,6 +72,7 @@ class Engine:
     hub: str
     namespace: str
     driver: str
+    more: tuple[str, ...] = ()  # words for dockerd
 
     @property
     def url(self) -> str:
@@ -110,6 +111,7 @@ class Engine:
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "docker.pid"), "--cgroup-parent", f"/{self.cgroup}"),
             *("--config-file", str(self.folder / "daemon.json"), "--log-level", "warn"),
+            *self.more,
         ]
         (self.folder / "daemon.json").write_text("{}")
         with (self.folder / "log").open("ab") as log:
@@ -194,6 +196,7 @@ class Swarm:
         hub = self.engines[0].hub
         _run("ip", "netns", "add", hub)
         _run("ip", "-n", hub, "link", "add", "hub", "up", "type", "bridge", "stp_state", "0")
+        _run("ip", "-n", hub, "address", "add", f"{UNDERLAY}.1/24", "dev", "hub")
         for engine in self.engines:
             engine.wire()
             engine.start(tied=tied)

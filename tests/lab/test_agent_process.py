@@ -157,3 +157,52 @@ def test_requests_that_make_no_sense() -> None:
         missing = agent.answer(agent.send("fetch", path="/no/such/file", chunk=10))
         assert missing["error"]["kind"] == "ENOENT"
         assert agent.ask("hello")["version"]
+
+
+A_HELLO = (10, 20)  # packets of a connection that is opened and closed, each captured as it leaves and as it comes
+
+
+def observe(agent: Agent, name: str) -> dict[str, object]:
+    """A capture and a sampler while a program says hello on the loopback; what the capture counted."""
+    agent.ask("capture.start", name=name, interface="lo", promiscuous=False, snap_length=65535)
+    agent.ask("states.start", interval_ns=MILLISECOND)
+    agent.run(step("listen", port=7456), step("connect", host="a", port=7456), step("close"))
+    agent.ask("states.stop")
+    stopped: dict[str, object] = agent.ask("capture.stop", name=name)
+    return stopped
+
+
+def test_processes_are_kept_from_run_to_run() -> None:
+    """The same two processes work again after a reset, which finds the host clean; each capture has its own file."""
+    with Agent() as agent:
+        seen = []
+        for name in ("first", "second", "third"):
+            stopped = observe(agent, name)
+            assert stopped["packets"] in range(*A_HELLO)
+            assert stopped["dropped"] == 0
+            assert str(stopped["path"]).endswith(f"/{name}.frames")
+            assert agent.ask("reset") == {"clean": True, "left": []}
+            seen.append(children(agent.process.pid))
+        assert len(seen[0]) == 2
+        assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_kept_process_that_died_is_replaced() -> None:
+    """Somebody kills those that wait: the next run has new ones, and misses nothing."""
+    with Agent() as agent:
+        observe(agent, "first")
+        before = children(agent.process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+            await_end(pid)
+        assert observe(agent, "second")["dropped"] == 0
+        assert agent.ask("reset") == {"clean": True, "left": []}
+        assert not set(before) & set(children(agent.process.pid))
+
+
+def test_what_is_kept_holds_nothing_of_a_program_that_injects() -> None:
+    """A capture that began while the wire was heard for a program: after a reset no packet socket is left."""
+    with Agent() as agent:
+        agent.ask("inject.open", interface="lo", hosts={})
+        observe(agent, "first")
+        assert agent.ask("reset") == {"clean": True, "left": []}

@@ -207,7 +207,7 @@ def test_without_a_ring_it_reads_packet_by_packet(
 ) -> None:
     """An old kernel or a sandbox has no ring: the same file, and an event that says so."""
 
-    def refuse(packets: socket.socket, ring_bytes: int) -> int:
+    def refuse(packets: socket.socket, ring_bytes: int) -> tuple[int, int]:
         raise OSError(92, "Protocol not available")
 
     monkeypatch.setattr(tap, "map_ring", refuse)
@@ -251,7 +251,7 @@ def test_a_full_disk_is_said_and_counted(ends: tuple[str, str], tmp_path: Path) 
 
 def test_an_overrun_ring_is_counted(ends: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kernel had no room for is in `dropped`: every frame is either in the file or counted."""
-    monkeypatch.setattr(tap, "BLOCKS", (2,))
+    monkeypatch.setattr(tap, "RINGS", ((1 << 16, 2),))
     running = start(ends[1], tmp_path, snap_length=2000)
     os.kill(running._child.pid, 19)  # type: ignore[union-attr]  # SIGSTOP: it cannot keep up
     with sender(ends[0]) as packets:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command_driver import ROOT, testbed
+from command_driver import PATIENCE_S, ROOT, leftovers, read_until, running, testbed
+from kills import container_of
+from meddling import children
+from short import tiny_disk
 
 from testbed.errors import LabError
 from testbed.lab import images
@@ -39,6 +40,19 @@ hosts:
   client:
     steps: [{connect: server:7456}, {sleep: 60s}, close]
 """
+
+
+HUNGRY = """
+summary: The client needs more memory for what it sends than its container may have.
+hosts:
+  server:
+    steps: [{listen: 7456}, accept, {recv: eof}, close]
+  client:
+    steps: [{connect: server:7456}, {sleep: 1s}, {send: {numbered: 2GiB}}, close]
+expect:
+  handshake: {outcome: complete}
+"""
+ESTABLISHED = " 01 "  # in /proc/net/tcp
 
 
 def test_no_engine() -> None:
@@ -145,19 +159,6 @@ def test_whole_run_limit_is_unknown(image: str, tmp_path: Path) -> None:
     assert [connection["handshake"]["outcome"] for connection in result["connections"]] == ["complete"]
 
 
-@contextmanager
-def tiny_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """A file system that is soon full."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here: that takes root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("free", [0, 16384])
 def test_disk_full(image: str, tmp_path: Path, free: int) -> None:
     """A disk that is full, before the lab or when results are written: said so, exit code 3, and no broken files."""
@@ -169,6 +170,38 @@ def test_disk_full(image: str, tmp_path: Path, free: int) -> None:
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "the disk is full" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_program_out_of_memory(image: str, tmp_path: Path) -> None:
+    """A program that takes more memory than its container has is ended by the kernel: unknown, and that is said."""
+    scenario = tmp_path / "hungry.yaml"
+    scenario.write_text(HUNGRY)
+    ended = testbed("run", scenario, "--backend", "compose", "--out", tmp_path / "out")
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "its program was killed by SIGKILL; meanwhile the kernel's out-of-memory killer ended" in ended.stdout
+
+
+def test_container_out_of_memory(engine: docker_module.DockerClient, image: str, tmp_path: Path) -> None:
+    """Where the kernel chooses the agent to make room, the container ends: unknown, and the engine says why."""
+    scenario = tmp_path / "hungry.yaml"
+    scenario.write_text(HUNGRY)
+    with running("run", scenario, "--backend", "compose", "--out", tmp_path / "out") as process:
+        read_until(process, "playing")
+        (agent,) = children(container_of(engine, process.pid, "client") or 0)
+        await_connection(agent)
+        Path(f"/proc/{agent}/oom_score_adj").write_text("1000")  # its program has begun, and keeps what it had
+        printed, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 3, printed + said
+    assert "the container of client ended with exit status 137 (out of memory)" in printed
+    assert leftovers(engine, process.pid) == []
+
+
+def await_connection(pid: int) -> None:
+    """Wait until a connection is open in the network namespace of a process."""
+    deadline = time.monotonic() + PATIENCE_S
+    while ESTABLISHED not in Path(f"/proc/{pid}/net/tcp").read_text():
+        assert time.monotonic() < deadline, "the client never connected"
+        time.sleep(0.01)
 
 
 def test_results_cannot_be_written(engine: docker_module.DockerClient, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ FAULTS = {
         ("forged by fault 0: icmp SYN: no program sent it", "lost on the way to server: fault 0: icmp SYN"),
     ),
 }
-LABS = (("netns", "ipv4"), ("netns", "ipv6"), ("compose", "ipv4"), ("compose", "ipv6"))
+LABS = (("netns", "ipv4"), ("netns", "ipv6"), ("compose", "ipv4"))
 
 
 @pytest.fixture(scope="module", params=LABS, ids="-".join)

@@ -7,16 +7,20 @@ The ways stand in tests/torture/unknowns.py. Each is provoked in a real lab of n
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import PATIENCE_S, read_until, running
-from meddling import MeddledLab
-from unknowns import PROVOKED, Way, undisturbed, write_scenario
+from command_driver import PATIENCE_S, read_until, running, testbed
+from kills import look
+from meddling import MeddledLab, agents_of, children, once
+from short import little_memory, tiny_disk
+from unknowns import PROVOKED, SCENARIO, Way, undisturbed, write_scenario
 
-from testbed import run, session
+from testbed import canaries, session
 from testbed.errors import LabError
 from testbed.lab.agents import Agents
 from testbed.lab.contract import Lab
@@ -36,7 +40,9 @@ def _netns() -> None:
         pytest.skip(str(error))
 
 
-def play(way: Way, folder: Path, monkeypatch: pytest.MonkeyPatch) -> session.Done:
+def play(
+    way: Way, folder: Path, monkeypatch: pytest.MonkeyPatch, scenario: Mapping[str, Any] = SCENARIO
+) -> session.Done:
     """A run of the scenario in which somebody meddles in this way."""
     bring_up = session._bring_up
     assert way.meddler is not None
@@ -46,10 +52,10 @@ def play(way: Way, folder: Path, monkeypatch: pytest.MonkeyPatch) -> session.Don
         return MeddledLab(bring_up(*words), meddler, way.refuses_to_close)
 
     monkeypatch.setattr(session, "_bring_up", meddled)
-    monkeypatch.setattr(run, "HUB_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(canaries, "HUB_TIMEOUT_S", 0.3)
     for waiting in (Agents.gather, Agents.wait):
         monkeypatch.setattr(waiting, "__defaults__", (4.0,))  # far more than an agent needs, and less than patience
-    job = Job(write_scenario(folder), "paused")
+    job = Job(write_scenario(folder, scenario), "paused")
     options = Options(backend="netns", engine="portable", out=folder / "out")
     return run_scenario(job, options, new_run_id(), Stop(), lambda words: None)
 
@@ -77,6 +83,45 @@ def test_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same run, and nobody meddles: it passes."""
     done = play(undisturbed(), tmp_path, monkeypatch)
     assert done.judgement.verdict is Outcome.PASSED, [check for check in done.judgement.checks if check.why]
+
+
+HUNGRY = {
+    **SCENARIO,
+    "hosts": {
+        "server": SCENARIO["hosts"]["server"],
+        "client": {
+            "steps": [{"connect": "server:7456"}, {"sleep": "200ms"}, {"send": {"numbered": "256MiB"}}, "close"]
+        },
+    },
+    "expect": {"handshake": {"outcome": "complete"}},
+}
+MEMORY = 32 << 20  # bytes that the client may take
+
+
+def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's program takes more memory than there is, and the kernel ends it: unknown, and that is said."""
+    with little_memory(MEMORY) as limit:
+        act = once("step", "client", lambda: limit(children(agents_of(os.getpid())["client"])[-1]))
+        done = play(Way("memory", "", "", lambda: act), tmp_path, monkeypatch, HUNGRY)
+    result = json.loads((done.folder / "result.json").read_text())
+    assert result["verdict"] == "unknown", result["checks"]
+    (problem,) = result["problems"]
+    assert "its program was killed by SIGKILL; meanwhile the kernel's out-of-memory killer ended" in problem["says"]
+
+
+@pytest.mark.parametrize("free", [0, 8 << 10, 32 << 10, 64 << 10])
+def test_disk_full(free: int, tmp_path: Path) -> None:
+    """The disk is full when the lab is to be described, or at one of the files that a run leaves: no half one."""
+    size = 1 << 20
+    with tiny_disk(tmp_path / "disk", size >> 10) as disk:
+        (disk / "other").write_bytes(bytes(size - free))
+        ended = testbed("run", write_scenario(tmp_path), "--backend", "netns", "--out", disk / "out")
+        assert not list(disk.rglob("result.json"))
+        assert look(disk / "out") == ("", [])
+        assert not list(disk.rglob(".*.*.*"))
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "the disk is full" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_results_gone(tmp_path: Path) -> None:

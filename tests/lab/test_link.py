@@ -198,11 +198,11 @@ def test_a_delay_is_had_as_asked(hosts: Hosts, tmp_path: Path) -> None:
 
 
 def test_a_delay_each_way_is_the_round_trip_of_a_connect(hosts: Hosts) -> None:
-    """20 ms on arrival at each host: connect takes one round trip, 40 ms."""
+    """20 ms on arrival at each host: connect takes a round trip, 40 ms; never less, and more on a busy machine only."""
     hosts.apply(hosts.server, delay_ns=20 * MS)
     hosts.apply(hosts.client, delay_ns=20 * MS)
     hosts.listen()
-    assert 0.040 <= hosts.connect() < 0.050
+    assert 0.040 <= min(hosts.connect() for _ in range(5)) < 0.050
 
 
 def test_no_impairment_carries_a_stream_whole(hosts: Hosts) -> None:

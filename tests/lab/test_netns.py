@@ -91,7 +91,7 @@ def test_nothing_in_the_root_namespace(lab: NetnsLab) -> None:
         b'{"id":1,"do":"capture.start","name":"c","interface":"eth0","promiscuous":false,"snap_length":1500}\n'
     )
     assert json.loads(channel.receive()) == {"id": 1, "ok": {}}
-    assert traces() == before
+    assert traces() <= before
     pid = named("agent client")
     assert Path(f"/proc/{pid}/ns/net").stat().st_ino != Path("/proc/self/ns/net").stat().st_ino
     assert list(Path(f"/proc/{pid}/root/tmp").glob("testbed-agent-*"))
@@ -195,7 +195,7 @@ def test_many_at_once(tmp_path: Path) -> None:
     ended = testbed("run", "hola", "--repeat", "20", "--jobs", "20", "--backend", "netns", "--out", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "20 passed" in ended.stdout
-    assert traces() == before
+    assert traces() <= before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)

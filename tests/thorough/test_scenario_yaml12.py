@@ -117,8 +117,6 @@ def test_not_a_number() -> None:
         ("a: \x00", "U+0000"),
         ("a: \x85", "U+0085"),
         ("a: \u2028", "U+2028"),
-        ("", "the file is empty"),
-        ("# nothing", "the file is empty"),
     ],
 )
 def test_refused(text: str, said: str) -> None:

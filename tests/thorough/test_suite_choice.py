@@ -24,7 +24,7 @@ from testbed.suites.capacity import (
     parse_size,
     plan_capacity,
 )
-from testbed.suites.choose import Turn, choose_turns, longest_first, seeded
+from testbed.suites.choose import Turn, choose_turns, longest_first, seeded, spread_rare
 from testbed.suites.durations import FILE, load_durations, save_durations
 from testbed.suites.play import shape_of
 from testbed.suites.shard import Shard, parse_shard
@@ -157,6 +157,16 @@ def test_alike_runs_follow_each_other() -> None:
     durations = {turn.job.name: 1.0 for turn in turns} | {"a-long": 8.0}
     order = folders(longest_first(turns, durations, lambda path: path.stem[0]))
     assert order == ["a-long", "a1", "a2", "a3", "b1", "b2", "x1"]
+
+
+def test_labs_of_rare_kinds_are_used_one_at_a_time() -> None:
+    """Runs that need a lab of another kind than the commonest are spread among the others; the order stays else."""
+    turns = tuple(Turn(Job(Path(f"{name}.yaml"), name)) for name in ("b1", "c1", "d1", "a1", "b2", "a2", "a3", "a4"))
+    order = folders(spread_rare(turns, lambda path: path.stem[0], 1))
+    assert order == ["b1", "a1", "c1", "a2", "d1", "a3", "b2", "a4"]
+    assert folders(spread_rare(turns[:3], lambda path: path.stem[0], 2)) == ["c1", "b1", "d1"]
+    assert folders(spread_rare(turns, lambda path: "", 2)) == folders(turns)
+    assert spread_rare((), lambda path: path.stem[0], 1) == ()
 
 
 def test_durations_are_noted(tmp_path: Path) -> None:

@@ -333,8 +333,8 @@ def test_neighbour_discovery_has_no_fate() -> None:
 
 def test_original_and_duplicate() -> None:
     """Of two deliveries of one copy, the earlier is the original."""
-    assert pair([0], [10, 12]) == (0, None)
-    assert pair([0, 100], [10, 12, 110]) == (0, None, 1)
+    assert pair([0], [10, 12], 0) == (0, None)
+    assert pair([0, 100], [10, 12, 110], 0) == (0, None, 1)
 
 
 def test_sender_that_hears_itself() -> None:

@@ -1,12 +1,15 @@
 """Kills a part of a run at a random moment, again and again, and looks at what it did to everything else.
 
 Usage, with tests/lab on PYTHONPATH: python tests/torture/kills.py [--backend netns] [--count 20] [--seed 1] [--kind K]
+[--jobs 4]
 
 A kind is what is killed with SIGKILL: the orchestrator, an agent, the sniffer's agent, its capture, the emulator, the
-process that holds a lab of namespaces, or the server's container. The moment is random: of the orchestrator's life, or
-of the time that the victim is there. After each: no process of the run is left, result.json is whole or not there, the
-verdict is not failed, and passed only where the run had seen all it needed. After all of a kind and `testbed clean`:
-nothing is left, and every decoy (decoys.py) is there. A run that was over before its moment counts as missed.
+process that holds a lab of namespaces, or the server's container. The moment is random, in the time that the victim is
+there. After each: no process of the run is left, each file is whole or not there, result.json not without the others,
+the verdict is not failed, and passed only where the run had seen all it needed. After all of a kind and `testbed
+clean`: nothing is left, and every decoy (decoys.py) is there. A run that was over before its moment counts as missed.
+
+`--jobs` runs go on side by side, since a run mostly waits; so each must leave the others alone, too.
 """
 
 from __future__ import annotations
@@ -22,25 +25,31 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import TYPE_CHECKING
 
 from command_driver import PATIENCE_S, leftovers, processes_of, running, testbed
 from decoys import Decoys, put_up
 from interrupt_netns import await_ends
-from meddling import agents_of, children
-from unknowns import PAUSE_MS, write_scenario
+from meddling import agents_of, children, family
+from unknowns import write_scenario
 
+from testbed.errors import UsageError
 from testbed.lab.owner import OWNER_LABEL
+from testbed.pcap.reader import read_capture
 
 if TYPE_CHECKING:
     import docker as docker_module
 
-LOOKING_S = 0.005
-PART_S = 0.1 + PAUSE_MS / 1e3  # how long a part of a lab is there, about
+LOOKING_S = 0.01
+PART = 0.5  # of a run, about, is a part of its lab there
 LAST_WORDS = "taking the lab down"
+BESIDE = ("scenario.yaml", "timeline.jsonl", "trace.pcapng", "report.html", "ladder.svg")
 
 
 def _orchestrator(owner: int) -> int | None:
@@ -53,7 +62,7 @@ def _agent(host: str) -> Callable[[int], int | None]:
 
 def _capture(owner: int) -> int | None:
     agent = agents_of(owner).get("sniffer")
-    return next(iter(children(agent)), None) if agent else None
+    return next((pid for pid, name in family(agent) if name == "capture"), None) if agent else None
 
 
 def _holder(owner: int) -> int | None:
@@ -71,18 +80,23 @@ def _holds_tun(pid: int) -> bool:
         return False
 
 
+def container_of(client: docker_module.DockerClient, owner: int, service: str) -> int | None:
+    """Process 1 of a run's container, as this machine numbers it: only where the engine is on this machine."""
+    for one in client.api.containers(filters={"label": [OWNER_LABEL, f"com.docker.compose.service={service}"]}):
+        if one["Labels"][OWNER_LABEL].split("/")[3] == str(owner):
+            return int(client.api.inspect_container(one["Id"])["State"]["Pid"]) or None
+    return None
+
+
 def _container(owner: int) -> int | None:
-    """Process 1 of the server's container, as this machine numbers it: only where the engine is on this machine."""
+    from docker.errors import NotFound
+
     from testbed.lab.engine import connect
 
-    client = connect()
     try:
-        for one in client.api.containers(filters={"label": [OWNER_LABEL, "com.docker.compose.service=server"]}):
-            if one["Labels"][OWNER_LABEL].split("/")[3] == str(owner):
-                return int(client.api.inspect_container(one["Id"])["State"]["Pid"]) or None
-    finally:
-        client.close()
-    return None
+        return container_of(connect(), owner, "server")
+    except NotFound:
+        return None  # it has gone between the two questions
 
 
 KINDS: Mapping[str, Mapping[str, Callable[[int], int | None]]] = {
@@ -120,6 +134,7 @@ def strike(kind: str, find: Callable[[int], int | None], after_s: float, scenari
         said = process.stderr.readline()
         missed = not _kill_after(process, find, after_s)
         printed, rest = process.communicate(timeout=PATIENCE_S)
+    missed |= kind == "orchestrator" and process.returncode == 0  # it was ending when the signal came
     said += rest
     stubborn = await_ends(processes_of(process.pid)) if backend == "netns" else []
     during = [line.partition(": ")[2] for line in said.splitlines() if line.startswith(f"{scenario.stem}: ")]
@@ -156,25 +171,52 @@ def _kill_after(process: subprocess.Popen[str], find: Callable[[int], int | None
 
 def look(out: Path) -> tuple[str, list[str]]:
     """The verdict that a run left, if any, and what is wrong with its files: half ones, or a false one."""
-    verdict, wrong = "", []
-    for path in out.rglob("result.json"):
-        try:
+    verdict, wrong = "", list[str]()
+    for path in sorted(out.rglob("*")):
+        if path.name.startswith(".") or not path.is_file() or path.is_symlink():
+            continue
+        if not is_whole(path):
+            wrong.append(f"{path.name} is not whole")
+        elif path.name == "result.json":
             verdict = str(json.loads(path.read_text())["verdict"])
-        except (ValueError, KeyError) as error:
-            wrong.append(f"{path.name} is not whole: {error}")
-        wrong += [
-            f"result.json is there, and {name} is not"
-            for name in ("scenario.yaml", "timeline.jsonl", "trace.pcapng", "report.html")
-            if not (path.parent / name).exists()
-        ]
+            beside = ("scenario.yaml", "timeline.jsonl", "trace.pcapng", "report.html", "ladder.svg")
+            wrong += [
+                f"result.json is there, and {name} is not" for name in beside if not (path.parent / name).exists()
+            ]
     if verdict == "failed":
         wrong.append("failed, and nothing was wrong with the network")
     return verdict, wrong
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file of a run folder has all of itself: by what its kind of file ends with, and reads back as."""
+    content = path.read_bytes()
+    try:
+        return WHOLE[path.suffix](content)
+    except (ValueError, UsageError):
+        return False
+
+
+def _capture_is_whole(content: bytes) -> bool:
+    capture = read_capture(content)
+    # What was dropped is counted at the end, for each interface; a trace has none where all captures were lost.
+    return len(capture.statistics) == len(capture.interfaces) and not capture.warnings
+
+
+WHOLE: Mapping[str, Callable[[bytes], bool]] = {
+    ".json": lambda content: isinstance(json.loads(content), dict) and content.endswith(b"}\n"),
+    ".jsonl": lambda content: content.endswith(b"\n") and bool([json.loads(line) for line in content.splitlines()]),
+    ".yaml": lambda content: content.endswith(b"\n"),
+    ".pcapng": _capture_is_whole,
+    ".svg": lambda content: content.rstrip().endswith(b"</svg>"),
+    ".html": lambda content: content.rstrip().endswith(b"</html>"),
+}
+
+
 def whole_s(scenario: Path, backend: str) -> float:
     """Seconds from a run's first word to its end."""
-    with running("run", scenario, "--backend", backend, "--out", scenario.parent / "whole") as process:
+    out = Path(tempfile.mkdtemp(dir=scenario.parent))
+    with running("run", scenario, "--backend", backend, "--out", out) as process:
         assert process.stderr
         process.stderr.readline()
         start = time.monotonic()
@@ -182,19 +224,24 @@ def whole_s(scenario: Path, backend: str) -> float:
     return time.monotonic() - start
 
 
-def batter(backend: str, kinds: Iterable[str], count: int, seed: int, decoys: Decoys, folder: Path) -> list[Blow]:
+def batter(
+    backend: str, kinds: Iterable[str], count: int, seed: int, jobs: int, decoys: Decoys, folder: Path
+) -> list[Blow]:
     """So many kills of each kind; what `testbed clean` leaves, and decoys that are gone, are held against the last."""
     chance, blows = Random(seed), list[Blow]()
     scenario = write_scenario(folder)
-    longest_s = min(whole_s(scenario, backend) for _ in range(2))
-    for kind in kinds:
-        life_s = longest_s if kind == "orchestrator" else PART_S
-        mine = [strike(kind, KINDS[backend][kind], chance.uniform(0, life_s), scenario, backend) for _ in range(count)]
-        cleaned = testbed("clean")
-        wrong = [f"`testbed clean` ended with {cleaned.returncode}"] * (cleaned.returncode != 0)
-        wrong += [f"decoy gone: {one}" for one in decoys.missing()]
-        wrong += [f"left: {one}" for blow in mine for one in _left(decoys.client, blow.owner)]
-        blows += [*mine[:-1], replace(mine[-1], wrong=(*mine[-1].wrong, *wrong))]
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        # Measured as busy as it will be: else, on a slow machine, all would be hit before the first step.
+        life_s = median(pool.map(lambda _: whole_s(scenario, backend), range(jobs)))
+        for kind in kinds:
+            find, part = KINDS[backend][kind], 1.0 if kind == "orchestrator" else PART
+            moments = [chance.uniform(0, part * life_s) for _ in range(count)]
+            mine = list(pool.map(partial(strike, kind, find, scenario=scenario, backend=backend), moments))
+            cleaned = testbed("clean")
+            wrong = [f"`testbed clean` ended with {cleaned.returncode}"] * (cleaned.returncode != 0)
+            wrong += [f"decoy gone: {one}" for one in decoys.missing()]
+            wrong += [f"left: {one}" for blow in mine for one in _left(decoys.client, blow.owner)]
+            blows += [*mine[:-1], replace(mine[-1], wrong=(*mine[-1].wrong, *wrong))]
     return blows
 
 
@@ -216,7 +263,7 @@ def summary(blows: Sequence[Blow]) -> str:
     return "\n".join([*lines, *(f"  WRONG: {blow}" for blow in blows if blow.wrong)])
 
 
-def run(backend: str, kinds: Iterable[str], count: int, seed: int) -> list[Blow]:
+def run(backend: str, kinds: Iterable[str], count: int, seed: int, jobs: int = 1) -> list[Blow]:
     """Put the decoys up and batter; the engine's too where the runs are on it."""
     client, image = None, ""
     if backend == "compose":
@@ -226,7 +273,7 @@ def run(backend: str, kinds: Iterable[str], count: int, seed: int) -> list[Blow]
         client = connect()
         image = ensure_image(client, print)
     with tempfile.TemporaryDirectory() as name, put_up(client, image) as decoys:
-        blows = batter(backend, kinds, count, seed, decoys, Path(name))
+        blows = batter(backend, kinds, count, seed, jobs, decoys, Path(name))
     if client is not None:
         client.close()
     return blows
@@ -239,8 +286,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kind", action="append", default=[])
+    parser.add_argument("--jobs", type=int, default=4)
     options = parser.parse_args()
-    blows = run(options.backend, options.kind or KINDS[options.backend], options.count, options.seed)
+    blows = run(options.backend, options.kind or KINDS[options.backend], options.count, options.seed, options.jobs)
     print(summary(blows))
     sys.exit(any(blow.wrong for blow in blows))
 

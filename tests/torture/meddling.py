@@ -138,30 +138,34 @@ def once(event: str, host: str, act: Callable[[], None], *more: Message | bytes)
 def agents_of(owner: int) -> dict[str, int]:
     """The agents that a testbed of this pid has on its hosts, by host."""
     found: dict[str, int] = {}
-    for pid, name in _family(owner):
+    for pid, name in family(owner):
         if name.startswith("agent "):
             found.setdefault(name.removeprefix("agent "), pid)
     return found
 
 
-def _family(pid: int) -> Iterator[tuple[int, str]]:
+def family(pid: int) -> Iterator[tuple[int, str]]:
     """The processes below one, parents first, with their names."""
     for child in children(pid):
         try:
             yield child, Path(f"/proc/{child}/comm").read_text().strip()
         except OSError:
             continue  # it has ended meanwhile
-        yield from _family(child)
+        yield from family(child)
 
 
 def children(pid: int) -> list[int]:
     """What a process, in whichever of its threads, has started."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []  # it has ended meanwhile
+    for thread in threads:
         try:
-            found += map(int, task.read_text().split())
+            found += map(int, (thread / "children").read_text().split())
         except OSError:
-            continue  # a thread, or all of it, has ended meanwhile
+            continue  # so has this thread
     return sorted(found)
 
 

@@ -50,6 +50,7 @@ def figures_table() -> str:
 def _fuzzed() -> Iterator[str]:
     counts: dict[str, int] = json.loads(EXECUTIONS.read_text()) if EXECUTIONS.exists() else {}
     yield from (f"| fuzz {name} | {number} | | |" for name, number in counts.items())
+    yield f"| fuzz, all targets | {sum(counts.values())} | | |"
 
 
 TABLES = {"ways": ways_table, "figures": figures_table}

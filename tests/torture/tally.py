@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -16,9 +17,11 @@ def load() -> dict[str, Row]:
 
 
 def add(what: str, **counts: int) -> None:
-    """Add to the counts of something."""
-    tally = load()
-    row = tally.setdefault(what, {})
-    for name, number in counts.items():
-        row[name] = row.get(name, 0) + number
-    FILE.write_text(json.dumps(dict(sorted(tally.items())), indent=1) + "\n")
+    """Add to the counts of something; others may do so at the same time."""
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tally = load()
+        row = tally.setdefault(what, {})
+        for name, number in counts.items():
+            row[name] = row.get(name, 0) + number
+        FILE.write_text(json.dumps(dict(sorted(tally.items())), indent=1) + "\n")

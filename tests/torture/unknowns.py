@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,7 @@ WAYS: tuple[Way, ...] = (
     # seeing: the clock, the sampler
     Way(
         "clock set forward",
-        "CLOCK_REALTIME is 40 ms further ahead of CLOCK_MONOTONIC after the play than before it",
+        "the agent tells that CLOCK_REALTIME is 40 ms further ahead of CLOCK_MONOTONIC after the play than before it",
         "its clock was set forward by 40.",
         _clock_set(40_000_000),
     ),
@@ -242,6 +242,18 @@ WAYS: tuple[Way, ...] = (
         "SIGKILL of the client's program, as the kernel does when memory is short",
         "its program was killed by SIGKILL, which no step of it asks for",
         lambda: once(STEP, CLIENT, kill_child(CLIENT, -1)),
+    ),
+    Way(
+        "program out of memory",
+        "it takes more than its control group has, on netns and in its container: the kernel ends it",
+        "its program was killed by SIGKILL; meanwhile the kernel's out-of-memory killer ended 1 process",
+        elsewhere="tests/lab/test_honest_unknowns.py::test_out_of_memory",
+    ),
+    Way(
+        "container out of memory",
+        "the same in a container, and the kernel chooses the agent, with which the container ends",
+        "ended with exit status 137 (out of memory)",
+        elsewhere="tests/lab/test_compose_bad_luck.py::test_container_out_of_memory",
     ),
     Way(
         "container killed (exit 137)",
@@ -343,9 +355,9 @@ WAYS: tuple[Way, ...] = (
     ),
     Way(
         "disk full",
-        "no room before the lab is up, or when results are written",
+        "no room before the lab is up, or at one of the files of the results, on netns and on compose",
         "the disk is full",
-        elsewhere="tests/lab/test_compose_bad_luck.py::test_disk_full",
+        elsewhere="tests/lab/test_honest_unknowns.py::test_disk_full",
         raises=True,
     ),
     Way(
@@ -355,15 +367,22 @@ WAYS: tuple[Way, ...] = (
         elsewhere="tests/lab/test_compose_bad_luck.py::test_no_engine",
         raises=True,
     ),
+    Way(
+        "engine stopped in mid-run",
+        "its daemon ends by SIGTERM, or by SIGKILL, while the client plays, and is started again",
+        "the Docker engine does not answer any more",
+        elsewhere="tests/lab/test_torture.py::test_engine_restarted",
+        raises=True,
+    ),
 )
 
 PROVOKED = tuple(way for way in WAYS if way.meddler is not None)
 
 
-def write_scenario(folder: Path) -> Path:
+def write_scenario(folder: Path, scenario: Mapping[str, Any] = SCENARIO) -> Path:
     """The scenario that all of them are played with, as a file (JSON is YAML)."""
     path = folder / "paused.yaml"
-    path.write_text(json.dumps(SCENARIO))
+    path.write_text(json.dumps(scenario))
     return path
 
 

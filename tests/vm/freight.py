@@ -14,12 +14,12 @@ from pathlib import Path
 from testbed.errors import LabError
 from testbed.lab.command import run_command
 
-from .rows import Ended, Row
+from .rows import PART, Ended, Row
 
 JOB = ".vm-job.json"
 ROOM_BYTES = 1 << 30  # for results; the file is sparse
 BLOCK_BYTES = 1 << 20
-ENVIRONMENT = {"TESTBED_REQUIRE_NETEM": "1", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {"TESTBED_REQUIRE_NETEM": "1", "PYTHONUNBUFFERED": "1", "TESTBED_VM_SHARD": PART}
 
 
 def job(rows: Sequence[Row]) -> bytes:

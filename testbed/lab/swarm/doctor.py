@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.apart import Apart
+from testbed.canaries import Host as Met
 from testbed.clocks import Reading, bound
 from testbed.errors import LabError, TestbedError
 from testbed.lab.agents import Agents
@@ -27,7 +28,6 @@ from testbed.lab.swarm.nodes import Node, find_nodes, join_words, manager_of, op
 from testbed.lab.swarm.pictures import has_image
 from testbed.lab.swarm.placement import Placement
 from testbed.run import SNAP_LENGTH
-from testbed.run import Host as Met
 from testbed.session import new_run_id
 from testbed.stop import Stop
 from testbed.wiring import INTERFACE

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from testbed.errors import LabError, UsageError
 FAR_SOCKET = "/var/run/docker.sock"
 CONNECT_TIMEOUT_S = 20.0
 POLL_S = 0.02
+# A process can ask to end with the thread that started it (PR_SET_PDEATHSIG of prctl(2)): this one lives as long as we.
+_KEEPER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ssh")
 
 
 def ssh_command(url: str, local: Path) -> list[str]:
@@ -35,6 +38,11 @@ def ssh_command(url: str, local: Path) -> list[str]:
     return ["ssh", "-nNT", *words, *port, "-L", f"{local}:{far}", "--", target]
 
 
+def _tied() -> list[str]:
+    """What makes a command end with us, also where we are killed; nothing where there is no setpriv(1)."""
+    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+
+
 class Forward:
     """A forward that stands until this process ends, or it is closed."""
 
@@ -43,15 +51,16 @@ class Forward:
         self.socket = self._folder / "engine"
         command = ssh_command(url, self.socket)
         try:
-            self._ssh = subprocess.Popen(
-                command,
+            self._ssh = _KEEPER.submit(
+                subprocess.Popen[str],
+                [*_tied(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
                 start_new_session=True,  # Ctrl-C at the terminal reaches only us
-            )
+            ).result()
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise LabError(f"ssh cannot be started: {error}", remedy="install the OpenSSH client") from error

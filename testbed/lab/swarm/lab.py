@@ -68,7 +68,10 @@ class SwarmLab:
         try:
             lab._up(shape, lab_file, tag, say, stopped)
         except BaseException:
-            lab.close()
+            try:
+                lab.close()
+            except LabError as error:
+                say(str(error))  # what went wrong first is raised
             raise
         return lab
 

@@ -108,6 +108,7 @@ def _told(
         "hostname": host.name,
         "labels": {**labels, "testbed.host": host.name},
         "stdin_open": bool(service.get("stdin_open")),
+        "detach": True,  # else the agent would end with the connection to it, and a lab that is kept with its command
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import LabError
-from testbed.lab.engine import engine_errors
+from testbed.lab.engine import engine_errors, new_client
 from testbed.lab.swarm.address import EngineAddress, find_engine
 from testbed.lab.swarm.forward import Forward
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 PROBE_TIMEOUT_S = 5
+WEB_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LOCK = threading.Lock()
 _CLIENTS: dict[EngineAddress, docker_module.DockerClient] = {}
 _FORWARDS: dict[EngineAddress, Forward] = {}
@@ -81,6 +82,7 @@ def docker_environment(word: str) -> dict[str, str]:
     if engine.tls is not None:
         folder = str(Path(engine.tls.authority or engine.tls.certificate).parent)
         found |= {"DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY": "1" if engine.tls.verify else ""}
+        found |= dict.fromkeys(WEB_AUTHORITIES, "")  # which docker-compose 1.29 would believe, and not the engine's own
     return found
 
 
@@ -97,6 +99,7 @@ def forget_engine(word: str) -> None:
 
 def _client(engine: EngineAddress) -> docker_module.DockerClient:
     import docker
+    import requests
     from docker.tls import TLSConfig
 
     url = engine.url
@@ -104,12 +107,12 @@ def _client(engine: EngineAddress) -> docker_module.DockerClient:
         _FORWARDS[engine] = forward = Forward(url)
         url = f"unix://{forward.socket}"
     tls: Any = False
-    if engine.tls is not None:
-        pair = (engine.tls.certificate, engine.tls.key) if engine.tls.certificate else None
-        tls = TLSConfig(client_cert=pair, ca_cert=engine.tls.authority or None, verify=engine.tls.verify)
     try:
-        return docker.DockerClient(base_url=url, timeout=TIMEOUT_S, tls=tls, version="auto")
-    except docker.errors.DockerException as error:
+        if engine.tls is not None:
+            pair = (engine.tls.certificate, engine.tls.key) if engine.tls.certificate else None
+            tls = TLSConfig(client_cert=pair, ca_cert=engine.tls.authority or None, verify=engine.tls.verify)
+        return new_client(url, TIMEOUT_S, tls)
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         if (stale := _FORWARDS.pop(engine, None)) is not None:
             stale.close()
         raise LabError(

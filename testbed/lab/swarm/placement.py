@@ -1,8 +1,6 @@
-"""Which host runs on which engine: from `--place` words, some of which may name a lab file. Pure but for that file.
+"""Which host runs on which engine: from `--place HOST=ENGINE` words, and a lab file's. Pure but for that file.
 
-A lab file is small YAML: `place: {client: ENGINE, server: ENGINE}`, and, where the engines shall have short names
-there, `engines: {left: ssh://machine-1, right: ssh://machine-2}`. A scenario's host stands for all its replicas; one
-that nothing is said of runs on the engine that was named first.
+A scenario's host stands for all its replicas; one that nothing is said of runs on the engine that was named first.
 """
 
 from __future__ import annotations
@@ -11,12 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from testbed.errors import UsageError
-from testbed.files import read_file
 
-EXAMPLE = "write --place client=ENGINE --place server=ENGINE, or --place LAB_FILE.yaml"
+EXAMPLE = "write --place client=ENGINE --place server=ENGINE, or --lab FILE.yaml"
 _REPLICA = re.compile(r"^(?P<role>.+)-[0-9]+$")
 
 
@@ -46,41 +42,37 @@ class Placement:
         roles = {match["role"] for name in names if (match := _REPLICA.match(name))}
         if not self.places.keys() & {*names, *roles}:
             raise UsageError(
-                f"--place: no host is called {' or '.join(self.places)}; there is {', '.join(names)}", remedy=EXAMPLE
+                f"none of the hosts that are placed is there: no host is called {' or '.join(self.places)}; "
+                f"there is {', '.join(names)}",
+                remedy=EXAMPLE,
             )
         return {name: self.engine(name) for name in names}
 
 
+def placed_words(lab_file: Path | None, words: Iterable[str]) -> tuple[str, ...]:
+    """`HOST=ENGINE` for every host that a lab file places, or the command line, which has the last word.
+
+    The engines' short names are replaced by what they stand for: a run can be played again without the file.
+    Raises UsageError.
+    """
+    told = tuple(words)
+    if lab_file is None:
+        return told
+    from testbed.lab.swarm.lab_file import load_lab_file
+
+    lab = load_lab_file(lab_file)
+    places = {**lab.places, **read_placement(told).places} if told else lab.places
+    return tuple(f"{host}={lab.engines.get(engine, engine)}" for host, engine in places.items())
+
+
 def read_placement(words: Iterable[str]) -> Placement:
-    """The placement that a command line asks for. Raises UsageError."""
+    """The placement that `HOST=ENGINE` words tell. Raises UsageError."""
     places: dict[str, str] = {}
     for word in words:
         host, equals, engine = word.partition("=")
-        if equals and host and engine:
-            places[host] = engine
-        elif equals:
+        if not (equals and host and engine):
             raise UsageError(f"--place {word} is not HOST=ENGINE", remedy=EXAMPLE)
-        else:
-            places.update(_lab_file(Path(word)))
+        places[host] = engine
     if not places:
         raise UsageError("--backend swarm does not know which engines to use", remedy=EXAMPLE)
     return Placement(places)
-
-
-def _lab_file(path: Path) -> dict[str, str]:
-    import yaml
-
-    try:
-        told = yaml.safe_load(read_file(path, "lab file"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"the lab file {path} is not YAML: {error}", remedy=EXAMPLE) from error
-    if not isinstance(told, dict) or set(told) - {"place", "engines"} or not told.get("place"):
-        raise UsageError(f"the lab file {path} has `place:` and `engines:`, and nothing else", remedy=EXAMPLE)
-    names = _words(path, "engines", told.get("engines") or {})
-    return {host: names.get(engine, engine) for host, engine in _words(path, "place", told["place"]).items()}
-
-
-def _words(path: Path, key: str, told: Any) -> dict[str, str]:
-    if not isinstance(told, dict) or not all(isinstance(word, str) for pair in told.items() for word in pair):
-        raise UsageError(f"the lab file {path}: {key} is not a mapping of names to names", remedy=EXAMPLE)
-    return dict(told)

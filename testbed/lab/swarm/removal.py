@@ -2,6 +2,7 @@
 
 The network is the swarm's and goes last, over a manager. Swarm does not let go of it while it holds a container of the
 run for alive, and of an engine that has died it knows no better until that is back, or has been removed from the swarm.
+Each engine that had a container on it has a copy, which goes a little later.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from testbed.errors import LabError
+from testbed.lab.compose import remove_lab
 from testbed.lab.contract import Say
 from testbed.lab.engine import engine_errors
-from testbed.lab.owner import OWNER_LABEL, RUN_LABEL, Owner
+from testbed.lab.owner import OWNER_LABEL, RUN_LABEL, dead_runs, labels_of
 from testbed.lab.swarm.nodes import open_engine
 
 if TYPE_CHECKING:
@@ -35,62 +37,63 @@ class Removed:
 
 
 def remove_swarm_lab(
-    engines: Mapping[str, docker_module.DockerClient], managers: Iterable[str], run_id: str
+    engines: Mapping[str, docker_module.DockerClient], managers: Iterable[str], run_id: str, owner: str = ""
 ) -> Removed:
-    """Remove a run's containers on all engines, then its network over the first manager that answers."""
-    label = f"{RUN_LABEL}={run_id}"
+    """Remove what a run has on each engine, then its network over the first manager that answers."""
     troubles: list[str] = []
     number = 0
     with ThreadPoolExecutor(max_workers=max(1, min(len(engines), 16))) as pool:
-        asked = [(name, pool.submit(_remove_here, client, label)) for name, client in engines.items()]
+        asked = [(name, pool.submit(remove_lab, client, run_id, owner)) for name, client in engines.items()]
         for name, future in asked:
             try:
                 number += future.result()
             except LabError as error:
                 troubles.append(f"{name}: {error.message}")
-    made, says = _remove_networks({name: engines[name] for name in managers}, label)
+    made, says = _remove_networks(engines, managers, labels_of(run_id, owner))
     return Removed(number + made, (*troubles, *says))
 
 
-def _remove_here(client: docker_module.DockerClient, label: str) -> int:
-    """The containers on one engine, and the networks that are its own: a lab of compose has one."""
-    import docker
-
-    with engine_errors("removing containers"):
-        found = [each["Id"] for each in client.api.containers(all=True, filters={"label": label})]
-        for container in found:
-            try:
-                client.api.remove_container(container, force=True, v=True)
-            except docker.errors.NotFound:
-                continue
-            except docker.errors.APIError as error:
-                if error.status_code != 409 or "already in progress" not in str(error.explanation):
-                    raise
-        local = client.api.networks(filters={"label": label, "scope": "local"})
-        for network in local:
-            client.api.remove_network(network["Id"])
-        return len(found) + len(local)
-
-
-def _remove_networks(managers: Mapping[str, docker_module.DockerClient], label: str) -> tuple[int, list[str]]:
+def _remove_networks(
+    engines: Mapping[str, docker_module.DockerClient], managers: Iterable[str], labels: list[str]
+) -> tuple[int, list[str]]:
+    """How many networks went, over the first manager that answers, and what went wrong before or still stands."""
+    deadline = time.monotonic() + NETWORK_TIMEOUT_S
+    filters = {"label": labels, "scope": SWARM_SCOPE}
     troubles: list[str] = []
-    for name, client in managers.items():
+    for name in managers:
+        client = engines[name]
         try:
             with engine_errors("removing the overlay network"):
-                found = [each["Id"] for each in client.api.networks(filters={"label": label, "scope": SWARM_SCOPE})]
+                _await_leader(client, deadline)
+                found = [each["Id"] for each in client.api.networks(filters=filters)]
                 for network in found:
-                    _let_go(client, network)
-                return len(found), []
+                    _let_go(client, network, deadline)
         except LabError as error:
             troubles.append(f"{name}: {error.message}")
+        else:
+            return len(found), _await_copies(engines, filters, deadline) if found else []
     return 0, troubles
 
 
-def _let_go(client: docker_module.DockerClient, network: str) -> None:
+def _await_leader(client: docker_module.DockerClient, deadline: float) -> None:
+    """Wait until the swarm has a leader: without one its networks are missing in a list, and no error says so."""
+    import docker
+
+    while True:
+        try:
+            client.api.inspect_swarm()
+        except docker.errors.APIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
+        else:
+            return
+
+
+def _let_go(client: docker_module.DockerClient, network: str, deadline: float) -> None:
     """Remove a network, once swarm has seen that its containers are gone."""
     import docker
 
-    deadline = time.monotonic() + NETWORK_TIMEOUT_S
     while True:
         try:
             client.api.remove_network(network)
@@ -104,6 +107,29 @@ def _let_go(client: docker_module.DockerClient, network: str) -> None:
             return
 
 
+def _await_copies(
+    engines: Mapping[str, docker_module.DockerClient], filters: Mapping[str, object], deadline: float
+) -> list[str]:
+    """Wait until each engine has dropped its copy of what the swarm has removed; says where one stays."""
+    staying = dict(engines)
+    while True:
+        for name, client in tuple(staying.items()):
+            try:
+                with engine_errors("looking for its copy of the network"):
+                    copies = client.api.networks(filters=dict(filters))
+            except LabError:
+                copies = []  # why it does not answer is told where its containers were to go
+            if not copies:
+                del staying[name]
+        if not staying:
+            return []
+        if time.monotonic() > deadline:
+            return [
+                f"{name}: a copy of the removed network stays until this engine is started again" for name in staying
+            ]
+        time.sleep(POLL_S)
+
+
 def remove_dead_swarm_labs(words: Iterable[str], say: Say) -> Removed:
     """Remove what dead runs left on these engines; one that does not answer is told, and the others are cleaned."""
     engines: dict[str, docker_module.DockerClient] = {}
@@ -113,30 +139,25 @@ def remove_dead_swarm_labs(words: Iterable[str], say: Say) -> Removed:
             engines[word] = open_engine(word)
         except LabError as error:
             troubles.append(str(error))
-    managers, dead = [], set()
+    managers, found = [], list[Mapping[str, str]]()
     for name, client in engines.items():
         with engine_errors(f"looking for what dead runs left on {name}"):
             if ((client.info().get("Swarm")) or {}).get("ControlAvailable"):
                 managers.append(name)
-            dead |= {labels[RUN_LABEL] for labels in _labels(client) if _is_dead(labels)}
+            found += _labels(client)
     number = 0
-    for run_id in sorted(dead):
-        removed = remove_swarm_lab(engines, managers, run_id)
+    for run_id, owner in dead_runs(found):
+        removed = remove_swarm_lab(engines, managers, run_id, owner)
         number += removed.number
         troubles += removed.troubles
         say(f"removed what the dead run {run_id} had left")
     return Removed(number, tuple(troubles))
 
 
-def _labels(client: docker_module.DockerClient) -> list[Mapping[str, Any]]:
+def _labels(client: docker_module.DockerClient) -> list[Mapping[str, str]]:
     filters = {"label": [RUN_LABEL, OWNER_LABEL]}
     found = (*client.api.containers(all=True, filters=filters), *client.api.networks(filters=filters))
     return [each["Labels"] for each in found]
-
-
-def _is_dead(labels: Mapping[str, str]) -> bool:
-    owner = Owner.parse(labels.get(OWNER_LABEL, ""))
-    return owner is not None and owner.is_dead()
 
 
 def clean_engines(words: Iterable[str], say: Say) -> None:
