@@ -20,6 +20,7 @@ from testbed.scenario.model import Expect, Host, Scenario
 from testbed.scenario.read import Located
 from testbed.tcp.connection import Connection
 from testbed.verdict import checks, connection_checks, stream_checks
+from testbed.verdict.asked import Asking
 from testbed.verdict.judge import sum_up
 from testbed.verdict.value import Check, Judgement, Outcome, Trip
 from testbed.verdict.view import View
@@ -58,9 +59,10 @@ def judge_foreign(seen: Seen, located: Located, name: str) -> Opinion:
     """Judge by what the scenario expects; unknown where nothing of it can be told from packets."""
     evidence = _evidence(seen, located, name)
     by_number = {packet.number: packet for packet in seen.packets}
+    plan = make_plan(name, located.scenario)
     view = View(
         evidence=evidence,
-        plan=make_plan(name, located.scenario),
+        plan=plan,
         expect=located.scenario.expect,  # whose kernels these were, nobody knows
         places={},
         trace=evidence.captures[WIRE],
@@ -70,6 +72,7 @@ def judge_foreign(seen: Seen, located: Located, name: str) -> Opinion:
         trips=(),
         faults=(),
         traffic=(),
+        asking=Asking.of(plan, ()),
         hosts={},
         again=frozenset(),
         shortcomings={},

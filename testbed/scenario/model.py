@@ -108,7 +108,7 @@ class Expectations(Value):
     )
     lost: dict[Direction, CountRange] = Field(default_factory=dict, description="Packets sent that never arrived.")
     delay: dict[Direction, DurationRange] = Field(
-        default_factory=dict, description="The time that each delivered packet was under way."
+        default_factory=dict, description="The time that each delivered packet was under way; if only late, unknown."
     )
     duplicated: dict[Direction, CountRange] = Field(
         default_factory=dict, description="Packets that arrived a second time."

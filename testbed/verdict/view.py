@@ -20,7 +20,7 @@ from testbed.scenario.model import Expect, PacketClass, expect_on
 from testbed.scenario.steps import Kill
 from testbed.tcp.connection import Connection, Role
 from testbed.tcp.trace import trace_connections
-from testbed.verdict.asked import addresses, unsure_delays
+from testbed.verdict.asked import Asking, addresses, unsure_delays
 from testbed.verdict.classes import is_a, name
 from testbed.verdict.merge import dropped, merge
 from testbed.verdict.shortfalls import find_shortcomings
@@ -46,6 +46,7 @@ class View:
     trips: tuple[Trip, ...]
     faults: tuple[FaultHit, ...]
     traffic: tuple[Traffic, ...]
+    asking: Asking
     hosts: Mapping[str, str]  # names by address
     again: frozenset[int]  # packets of the wire that repeat an earlier one
     shortcomings: Mapping[str, str]
@@ -113,6 +114,7 @@ def look(evidence: Evidence) -> View:
         fates.trips,
         fates.faults,
         traffic,
+        fates.asking,
         addresses(evidence),
         frozenset(number for connection in connections for number in _repeats(connection, by_number)),
         shortcomings,

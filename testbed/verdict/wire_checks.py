@@ -1,7 +1,8 @@
 """The wire did what the scenario asks of it, by direction and by fault; and what the scenario expects of it.
 
 The first are always checked, and never fail: a wire that does not do what was asked says nothing about TCP, so all that
-they can be is passed or unknown. What a scenario expects (`lost`, `delay`, `duplicated`, `corrupted`) can fail.
+they can be is passed or unknown. What a scenario expects (`lost`, `delay`, `duplicated`, `corrupted`) can fail;
+a packet that only came later than was asked of the wire makes a delay unknown, since a busy machine held it back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from testbed.verdict.asked import unsure_delays
 from testbed.verdict.connection_checks import MOST
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.merge import BEHIND, dropped
+from testbed.verdict.odds import delay_bounds
 from testbed.verdict.value import NEVER_CAPTURED, Change, Outcome, Trip
 from testbed.verdict.view import View
 from testbed.verdict.wire import Share, Traffic, show_ms
@@ -195,9 +197,34 @@ def _delay(view: View, question: Question) -> Answer:
         )
     if not wrong:
         return Answer(Outcome.PASSED, expected, seen)
+    held_back = {trip: asked_ns for trip in wrong if (asked_ns := _held_back(view, trip, wanted)) is not None}
+    wrong = [trip for trip in wrong if trip not in held_back] or wrong
     packets = tuple(map(_number, wrong))[:MOST]
     why = f"{len(wrong)} of {len(timed)} packets took another time; {view.say(packets[0])}, {show_ms(timed[wrong[0]])}"
-    return Answer(Outcome.FAILED, expected, seen, why, packets)
+    if wrong[0] not in held_back:
+        return Answer(Outcome.FAILED, expected, seen, why, packets)
+    why += f" where at most {show_ms(held_back[wrong[0]])} were asked for: this machine was too busy"
+    return Answer(Outcome.UNKNOWN, expected, seen, why, packets)
+
+
+def _held_back(view: View, trip: Trip, wanted: Range) -> int | None:
+    """The most that was asked of a packet (ns), where that is what is expected and only the packet came later."""
+    packet = view.by_number[_number(trip)]
+    ports = (packet.source_port, packet.destination_port)
+    asked = view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports)
+    if asked.rate_bit or wanted.high is None:
+        return None  # a queue may hold a packet back for as long as it likes
+    most_ns = delay_bounds(asked)[1] + _delayed_ns(view, trip)
+    late = trip.ended_ns is not None and trip.sent_ns is not None and trip.ended_ns - trip.sent_ns > most_ns
+    return most_ns if late and most_ns in wanted else None
+
+
+def _delayed_ns(view: View, trip: Trip) -> int:
+    """For how long a fault has held a packet back."""
+    if trip.change is not Change.DELAYED:
+        return 0
+    rules = (view.evidence.scenario.faults[hit.rule] for hit in view.faults if hit.packet == _number(trip))
+    return max((rule.by or 0 for rule in rules), default=0)
 
 
 def _may_lie(took_ns: int, unsure_ns: int, wanted: Range) -> bool:

@@ -13,7 +13,7 @@ from testbed.evidence import CaptureCount, ClockFacts, FaultFired
 from testbed.scenario.faults import Fault
 from testbed.verdict.checks import check_all
 from testbed.verdict.judge import judge
-from testbed.verdict.value import NEVER_CAPTURED, Change, Check, Outcome, Trip
+from testbed.verdict.value import NEVER_CAPTURED, Change, Check, FaultHit, Outcome, Trip
 from testbed.verdict.view import View, look
 from testbed.verdict.wire import Share
 from testbed.verdict.wire_checks import show_asked, show_fault, show_had
@@ -365,6 +365,67 @@ def test_packets_without_a_time() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wire", "wanted", "took_ms", "verdict"),
+    [
+        # What was asked is within what is expected, and the packet came later than asked: a busy machine.
+        ({"delay": "10ms"}, "9ms..20ms", 21, Outcome.UNKNOWN),
+        ({"delay": "10ms", "jitter": "5ms"}, "..20ms", 21, Outcome.UNKNOWN),
+        ({"delay": "10ms"}, "9ms..10ms", 10.001, Outcome.UNKNOWN),
+        ({}, "..20ms", 21, Outcome.UNKNOWN),
+        # What was asked is not, so that the packet was not late, or it took less.
+        ({"delay": "21ms"}, "..20ms", 21, Outcome.FAILED),
+        ({"delay": "21ms"}, "..20ms", 25, Outcome.FAILED),
+        ({"delay": "10ms", "jitter": "15ms"}, "..20ms", 26, Outcome.FAILED),
+        ({"delay": "30ms"}, "20ms..", 10, Outcome.FAILED),
+        ({"delay": "10ms"}, "20ms..30ms", 31, Outcome.FAILED),
+        # Behind a rate is a queue, and in it a packet waits for as long as it takes.
+        ({"delay": "10ms", "rate": "1mbit"}, "..20ms", 21, Outcome.FAILED),
+    ],
+)
+def test_packets_that_came_later_than_asked(
+    wire: dict[str, Any], wanted: str, took_ms: float, verdict: Outcome
+) -> None:
+    """A delay that nobody asked for says nothing of the scenario: unknown; one that was asked for fails it."""
+    expect = {"delay": {"client->server": wanted}}
+    view = view_of(expect, [trip(8, 20), trip(5, took_ms)], wire={"client->server": wire} if wire else {})
+    check = checked(replace(view, shortcomings={}, broken=()), "delay.client->server")
+    assert check.verdict is verdict
+    assert 5 in check.packets
+    assert check.why.endswith(" were asked for: this machine was too busy") is (verdict is Outcome.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("by", "took_ms", "verdict"),
+    [("20ms", 30, Outcome.PASSED), ("20ms", 31, Outcome.UNKNOWN), ("21ms", 31, Outcome.FAILED)],
+)
+def test_packet_that_a_fault_held_back(by: str, took_ms: float, verdict: Outcome) -> None:
+    """What a fault adds was asked for too."""
+    view = view_of(
+        {"delay": {"client->server": "..30ms"}},
+        [trip(5, took_ms, change=Change.DELAYED, by="fault 0: delay DATA")],
+        wire={"client->server": {"delay": "10ms"}},
+        faults=[{"delay": "DATA", "from": "client", "by": by}],
+    )
+    hits = (FaultHit(START_NS, "server", 0, "fault 0: delay DATA", 5),)
+    check = checked(replace(view, faults=hits, shortcomings={}, broken=()), "delay.client->server")
+    assert check.verdict is verdict
+
+
+def test_late_packets_beside_wrong_ones() -> None:
+    """A packet that took what was asked, and not what is expected, fails whatever else was late."""
+    ports = {"delay": "10ms", "ports": {"80": {"delay": "30ms"}}}
+    story = Story({"wire": {"client->server": ports}, "expect": {"delay": {"client->server": "..20ms"}}})
+    story.tcp(0, "client", "S")
+    story.udp(1, "client", b"x", (40000, 80))
+    story.play()
+    view = look(story.evidence())
+    trips = tuple(replace(one, ended_ns=(one.sent_ns or 0) + 40 * MS) for one in view.trips)
+    check = checked(replace(view, trips=trips, shortcomings={}, broken=()), "delay.client->server")
+    assert (check.verdict, len(check.packets)) == (Outcome.FAILED, 1)
+    assert check.why.startswith("1 of 2 packets took another time")
+
+
+@pytest.mark.parametrize(
     ("wanted", "sure_ms", "verdict"),
     [
         ("..12ms", 2, Outcome.PASSED),
@@ -380,7 +441,8 @@ def test_packets_without_a_time() -> None:
 )
 def test_delays_between_two_clocks(wanted: str, sure_ms: int, verdict: Outcome) -> None:
     """A time of 10 ms that may be off by so much decides nothing where it could lie on the other side of a bound."""
-    view = view_of({"delay": {"client->server": wanted}}, [trip()])
+    view = view_of({"delay": {"client->server": wanted}}, [trip()], wire={"client->server": {"delay": "10ms"}})
+    view = replace(view, shortcomings={}, broken=())
     clocks = (
         ClockFacts("client", "a", 0, 0, 0, 0, 0, 0, {"server": sure_ms * MS}),
         ClockFacts("server", "b", 0, 0, 0, 0, 0, 0, {"client": 9 * MS}),

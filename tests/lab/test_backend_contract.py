@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_driver import leftovers, processes_of, testbed
+from command_driver import PATIENCE_S, leftovers, processes_of, seen
 from interrupt_netns import await_ends, traces
 
 from testbed.errors import Interrupted, LabError
@@ -163,7 +163,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, 
     def tell(backend: str) -> dict[str, dict[str, Any]]:
         if backend not in results:
             out = tmp_path_factory.mktemp(backend)
-            ended = testbed("run", *STORIES, "--jobs", "2", "--json", "--backend", backend, "--out", out)
+            ended = seen(PATIENCE_S, "run", *STORIES, "--jobs", "2", "--json", "--backend", backend, "--out", out)
             assert ended.returncode == 0, ended.stdout + ended.stderr
             results[backend] = {each["scenario"]: each for each in json.loads(ended.stdout)["results"]}
         return results[backend]

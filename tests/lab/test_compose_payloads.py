@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import testbed
+from command_driver import PATIENCE_S, seen, testbed
 
 pytestmark = pytest.mark.lab
 
@@ -93,7 +93,7 @@ def results(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     for name, text in SCENARIOS.items():
         paths.append(folder / f"{name}.yaml")
         paths[-1].write_text(HEADER + text)
-    ended = testbed("run", *paths, "--backend", "compose", "--jobs", "4", "--json", "--out", folder / "out")
+    ended = seen(PATIENCE_S, "run", *paths, "--backend", "compose", "--jobs", "4", "--json", "--out", folder / "out")
     told = {result["scenario"]: result for result in json.loads(ended.stdout)["results"]}
     assert set(told) == set(SCENARIOS), ended.stderr
     return told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import testbed
+from command_driver import PATIENCE_S, seen
 
 from testbed.files import load_evidence
 from testbed.scenario.faults import ACTIONS
@@ -79,7 +79,7 @@ def out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if backend == "compose":
         request.getfixturevalue("image")
     folder = tmp_path_factory.mktemp("faults")
-    ended = testbed("run", *FAULTS, "--backend", backend, "--family", family, "--jobs", "2", "--out", folder)
+    ended = seen(PATIENCE_S, "run", *FAULTS, "--backend", backend, "--family", family, "--jobs", "2", "--out", folder)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return folder / "latest"
 
