@@ -233,19 +233,19 @@ def _start(
     threading.Thread(target=_preload, args=(plan,), daemon=True, name="preload").start()
     asked = lab_shape(plan, facts.run_id)
     shared = facts.backend == "compose" and warm is not None  # its hosts are given names and sysctls for each run
-    shape = without_later(asked) if shared or facts.backend == "netns" else asked
-    likeness = Likeness.of(f"{facts.backend} {options.host_engine}".strip(), shape)
-    if shared:
-        likeness = likeness.nameless()
+    likeness = Likeness.of(facts.backend, asked, options.host_engine)
     lab_file = folder / "lab.yaml"
     if warm is not None and (standing := warm.take(likeness, say)) is not None:
         say(f"using the lab {standing.id} again")
     else:
         say("bringing the lab up")
+        shape = without_later(asked) if shared or facts.backend == "netns" else asked
         lab = _bring_up(facts.backend, shape, folder, say, stop.check, options)
         with closed_on_error(lab.close, say):
             text = read_file(lab_file, "lab file")
             standing = StandingLab(shape.run_id, likeness, lab, Agents(lab, stop), text)
+        if not shared:
+            return standing  # which has just written it
     with closed_on_error(standing.close, say):
         write_lab_file(lab_file, fit(standing.agents, asked) if shared else standing.override)
     return standing

@@ -20,7 +20,7 @@ from typing import Any
 
 from testbed.errors import BlindError, LabError
 from testbed.lab import hearing
-from testbed.lab.contract import Channel, Lab
+from testbed.lab.contract import Channel, Lab, renamed
 from testbed.stop import Stop
 
 Message = Mapping[str, Any]
@@ -125,9 +125,9 @@ class Agents:
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call hosts by other names, between two runs."""
-        self._channels = {names.get(name, name): channel for name, channel in self._channels.items()}
-        self._told = {names.get(name, name): told for name, told in self._told.items()}
-        self.lost = {names.get(name, name): says for name, says in self.lost.items()}
+        self._channels = renamed(self._channels, names)
+        self._told = renamed(self._told, names)
+        self.lost = renamed(self.lost, names)
         self._called = {first: names.get(name, name) for first, name in self._called.items()}
 
     def wake(self) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from testbed.errors import CommandFailed, LabError
 from testbed.files import lab_text, write_lab_file
 from testbed.lab.command import run_command
-from testbed.lab.contract import LabShape, Say
+from testbed.lab.contract import LabShape, Say, renamed
 from testbed.lab.engine import connect, engine_errors
 from testbed.lab.images import data_folder, ensure_image
 from testbed.lab.owner import (
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     import docker as docker_module
 
 NETWORK = "wire"
-ABOUT = "compose override"  # says a lab.yaml of itself
 UP_TIMEOUT_S = 120.0
 SUBNET_TRIES = 8
 ENDING_TIMEOUT_S = 3
@@ -150,8 +149,8 @@ class ComposeLab:
         self._environment = dict(environment or {})  # of the compose command, beside what every run's has
         self._run_id = run_id
         self.versions = versions
-        self._image = self._scenario = ""
-        self._made_with: tuple[ipaddress.IPv4Network, str, tuple[int, int]]
+        self._image = ""
+        self._made_as: tuple[LabShape, ipaddress.IPv4Network, str, tuple[int, int]]  # subnet, owner, kernel
         self._containers: dict[str, str] = {}
         self._channels: dict[str, AttachedChannel] = {}
 
@@ -215,8 +214,7 @@ class ComposeLab:
         for _ in range(SUBNET_TRIES):
             stopped()
             subnet = self._free_subnet(len(shape.hosts), refused)
-            self._scenario = shape.scenario
-            self._made_with = subnet, owner, kernel_version(str(about.get("KernelVersion", "")))
+            self._made_as = shape, subnet, owner, kernel_version(str(about.get("KernelVersion", "")))
             write_lab_file(lab_file, self.lab_file(shape))
             command = up_command(compose, shape.run_id, lab_file, (host.name for host in shape.hosts))
             try:
@@ -248,13 +246,14 @@ class ComposeLab:
 
     def lab_file(self, shape: LabShape) -> bytes:
         """The lab.yaml of a run that this lab serves: what is up, called as the run does and with its sysctls."""
-        this = replace(shape, run_id=self._run_id, scenario=self._scenario)
-        return lab_text(ABOUT, override(this, *self._made_with))
+        made, subnet, owner, kernel = self._made_as
+        content = override(replace(made, hosts=shape.hosts), subnet, owner, kernel)
+        return lab_text("compose override", content)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call hosts by other names from now on; those of their containers stay."""
-        self._containers = {names.get(host, host): container for host, container in self._containers.items()}
-        self._channels = {names.get(host, host): channel for host, channel in self._channels.items()}
+        self._containers = renamed(self._containers, names)
+        self._channels = renamed(self._channels, names)
         self.held.rename(names)
 
     def set_sysctls(self, sysctls: ByHost) -> None:

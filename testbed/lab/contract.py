@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Channel(Protocol):
@@ -45,6 +46,11 @@ def places_of(lab: Lab) -> Mapping[str, str]:
     """The engine of each host, where a lab spans several: a backend that does has `places`. Else empty: one machine."""
     places: Mapping[str, str] = getattr(lab, "places", {})
     return places
+
+
+def renamed(by_host: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
+    """What is kept by host, where hosts are called otherwise now."""
+    return {names.get(host, host): kept for host, kept in by_host.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from testbed.lab.contract import LabShape
+from testbed.lab.contract import LabShape, renamed
 
 AT_ANY_TIME = ("net.ipv4.tcp_", "net.ipv4.udp_", "net.ipv4.icmp_", "net.ipv4.ip_", "net.core.")
 
@@ -46,8 +46,8 @@ class Held:
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call hosts by other names."""
-        self._now = {names.get(host, host): sysctls for host, sysctls in self._now.items()}
-        self._before = {names.get(host, host): sysctls for host, sysctls in self._before.items()}
+        self._now = renamed(self._now, names)
+        self._before = renamed(self._before, names)
 
     def unknown(self, wanted: ByHost) -> dict[str, list[str]]:
         """Which sysctls must be read before they are set, by host."""

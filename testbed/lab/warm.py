@@ -1,6 +1,7 @@
 """Labs that stay up between runs, for runs of the same shape: backend, address family, hosts with their sysctls.
 
-What hosts are called is part of it on netns; on compose they are called by other names for another run.
+What hosts are called, and the sysctls that can be set when a run begins, are part of it only where a backend does not
+give a lab that is up other ones (testbed/lab/tuning.py).
 
 A lab goes back only when nothing has gone wrong in it and `reset` of every agent (testbed/agent/reset.py) has read back
 that its host is clean: no socket, no process, no qdisc, no link, nothing in the metrics cache. Anything else, also an
@@ -15,11 +16,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from testbed.errors import Interrupted, LabError, TestbedError
 from testbed.lab.agents import Agents, Message
 from testbed.lab.contract import Lab, LabShape, Say
+from testbed.lab.sysctls import without_later
 from testbed.stop import Stop
 
 RESET_TIMEOUT_S = 10.0
@@ -27,6 +29,9 @@ MOST_IDLE = 4
 MOST_WORDS = 3  # of what is left on a host; the line shall stay one
 
 Sysctls = tuple[tuple[str, str], ...]
+
+TUNED = ("netns", "compose")  # backends whose hosts are given sysctls for each run
+RENAMED = ("compose",)  # and names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,11 @@ class Likeness:
     hosts: tuple[tuple[str, Sysctls], ...]  # in order: it decides the addresses
 
     @classmethod
-    def of(cls, backend: str, shape: LabShape) -> Likeness:
-        """That of a shape on a backend."""
-        hosts = tuple((host.name, _sorted(host.sysctls)) for host in shape.hosts)
-        return cls(backend, shape.family, hosts)
-
-    def nameless(self) -> Likeness:
-        """The same where hosts can be called by other names."""
-        return replace(self, hosts=tuple(("", sysctls) for _, sysctls in self.hosts))
+    def of(cls, backend: str, asked: LabShape, engine: str = "") -> Likeness:
+        """That of what a run asks for, on a backend and, where it is not the default one, an engine."""
+        shape = without_later(asked) if backend in TUNED else asked
+        hosts = tuple(("" if backend in RENAMED else host.name, _sorted(host.sysctls)) for host in shape.hosts)
+        return cls(f"{backend} {engine}".strip(), shape.family, hosts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from testbed.errors import TestbedError
 from testbed.files import load_scenario
-from testbed.lab.sysctls import without_later
 from testbed.lab.warm import Likeness
 from testbed.plan import make_plan
 from testbed.report.cases import Case, Suite
@@ -152,5 +151,4 @@ def shape_of(path: Path, options: Options, backend: str) -> Likeness | None:
         plan = make_plan(path.stem, resolve(load_scenario(path), options))
     except TestbedError:
         return None
-    likeness = Likeness.of(backend, without_later(lab_shape(plan, "")))
-    return likeness.nameless() if backend == "compose" else likeness
+    return Likeness.of(backend, lab_shape(plan, ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from testbed.lab.contract import LabHost, LabShape
 from testbed.lab.sysctls import later, without_later
 from testbed.lab.warm import Likeness
@@ -24,7 +26,17 @@ def test_what_an_interface_is_given_stays_with_the_lab() -> None:
 
 def test_labs_that_differ_in_nothing_else_are_alike() -> None:
     """Two scenarios with other TCP sysctls may use one lab; with another rp_filter they may not."""
-    one, other = (without_later(shape(net__ipv4__tcp_sack=value)) for value in "01")
+    one, other = (shape(net__ipv4__tcp_sack=value) for value in "01")
     assert Likeness.of("netns", one) == Likeness.of("netns", other)
-    one, other = (without_later(shape(net__ipv4__conf__all__rp_filter=value)) for value in "01")
+    assert Likeness.of("compose", one, "a") == Likeness.of("compose", other, "a") != Likeness.of("compose", other)
+    assert Likeness.of("swarm", one) != Likeness.of("swarm", other)  # nobody sets them there
+    one, other = (shape(net__ipv4__conf__all__rp_filter=value) for value in "01")
+    assert Likeness.of("netns", one) != Likeness.of("netns", other)
+
+
+def test_names_that_a_run_gives() -> None:
+    """On compose hosts are called as the run does, elsewhere as they were when they came up."""
+    one = shape()
+    other = replace(one, hosts=tuple(replace(host, name=host.name[::-1]) for host in one.hosts))
+    assert Likeness.of("compose", one) == Likeness.of("compose", other)
     assert Likeness.of("netns", one) != Likeness.of("netns", other)

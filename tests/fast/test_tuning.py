@@ -158,7 +158,7 @@ def test_which_ones_can_wait() -> None:
 def test_a_lab_file_tells_what_the_run_has() -> None:
     """Hosts are called as this run's, in the order of their addresses, with its sysctls; the lab is the other's."""
     lab = ComposeLab(cast(Any, None), "first", {}, held=Held({"server": {}, "client": {}, "sniffer": {}}))
-    lab._made_with = IPv4Network("198.18.0.0/28"), "owner", (6, 1)
+    lab._made_as = LabShape("first", "story", "ipv4", ()), IPv4Network("198.18.0.0/28"), "owner", (6, 1)
     agents = Agents(lab, Stop())
     hosts = (LabHost("client", {ECN: "1"}), LabHost("scanner", {RETRIES: "1"}), LabHost("sniffer", {}))
     told = fit(agents, LabShape("second", "story", "ipv4", hosts))

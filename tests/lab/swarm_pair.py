@@ -103,10 +103,18 @@ class Engine:
         (self.folder / "docker.pid").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         tie = ["setpriv", "--pdeathsig", "KILL", "--"] if tied else []
-        command = [
+        process = self.launch(
             *tie,
             *("nsenter", f"--net=/run/netns/{self.namespace}", "--"),
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+        )
+        (self.folder / "keeper").write_text(str(process.pid))
+        _CHILDREN[process.pid] = process
+
+    def launch(self, *around: str) -> subprocess.Popen[bytes]:
+        """Start dockerd, within what is put around it; returns before it answers."""
+        command = [
+            *around,
             *("dockerd", "-H", self.url, "--storage-driver", self.driver, "--mtu", "1500"),
             *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "docker.pid"), "--cgroup-parent", f"/{self.cgroup}"),
@@ -115,7 +123,7 @@ class Engine:
         ]
         (self.folder / "daemon.json").write_text("{}")
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -123,8 +131,6 @@ class Engine:
                 start_new_session=True,
                 env={**os.environ, "PATH": _path()},
             )
-        (self.folder / "keeper").write_text(str(process.pid))
-        _CHILDREN[process.pid] = process
 
     def docker(self, *words: str, check: bool = True) -> str:
         """What its docker command prints."""

@@ -47,7 +47,6 @@ class LoneEngine(Engine):
     def start(self, *, tied: bool = True) -> None:
         """Start what holds its namespaces, then its daemon; both end with this process."""
         self.folder.mkdir(parents=True)
-        (self.folder / "daemon.json").write_text("{}")
         init = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL", "--"),
@@ -68,22 +67,7 @@ class LoneEngine(Engine):
 
     def start_daemon(self) -> None:
         """Start dockerd; returns before it answers."""
-        command = [
-            *("nsenter", f"--target={self._init}", "--mount", "--pid", "--net", "--"),
-            *("dockerd", "-H", self.url, "--storage-driver", self.driver, "--mtu", "1500"),
-            *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
-            *("--pidfile", str(self.folder / "docker.pid"), "--cgroup-parent", f"/{self.cgroup}"),
-            *("--config-file", str(self.folder / "daemon.json"), "--log-level", "warn"),
-        ]
-        with (self.folder / "log").open("ab") as log:
-            self._daemon = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "PATH": _path()},
-            )
+        self._daemon = self.launch("nsenter", f"--target={self._init}", "--mount", "--pid", "--net", "--")
 
     def end_daemon(self, number: signal.Signals) -> None:
         """End dockerd alone, and wait for its end."""

@@ -8,8 +8,9 @@ Each engine that had a container on it has a copy, which goes a little later.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,32 +78,28 @@ def _remove_networks(
 
 def _await_leader(client: docker_module.DockerClient, deadline: float) -> None:
     """Wait until the swarm has a leader: without one its networks are missing in a list, and no error says so."""
-    import docker
-
-    while True:
-        try:
-            client.api.inspect_swarm()
-        except docker.errors.APIError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_S)
-        else:
-            return
+    _in_time(client.api.inspect_swarm, "", deadline)
 
 
 def _let_go(client: docker_module.DockerClient, network: str, deadline: float) -> None:
-    """Remove a network, once swarm has seen that its containers are gone."""
+    """Remove a network, once swarm has seen that its containers are gone; it tells nobody when it has."""
+    import docker
+
+    with suppress(docker.errors.NotFound):
+        _in_time(lambda: client.api.remove_network(network), "in use", deadline)
+
+
+def _in_time(ask: Callable[[], object], passes: str, deadline: float) -> None:
+    """Ask again while the engine answers with such an error, until the deadline."""
     import docker
 
     while True:
         try:
-            client.api.remove_network(network)
-        except docker.errors.NotFound:
-            return
+            ask()
         except docker.errors.APIError as error:
-            if "in use" not in str(error.explanation) or time.monotonic() > deadline:
+            if passes not in str(error.explanation) or time.monotonic() > deadline:
                 raise
-            time.sleep(POLL_S)  # the swarm tells nobody when a task has gone
+            time.sleep(POLL_S)
         else:
             return
 
@@ -111,23 +108,20 @@ def _await_copies(
     engines: Mapping[str, docker_module.DockerClient], filters: Mapping[str, object], deadline: float
 ) -> list[str]:
     """Wait until each engine has dropped its copy of what the swarm has removed; says where one stays."""
-    staying = dict(engines)
-    while True:
-        for name, client in tuple(staying.items()):
-            try:
-                with engine_errors("looking for its copy of the network"):
-                    copies = client.api.networks(filters=dict(filters))
-            except LabError:
-                copies = []  # why it does not answer is told where its containers were to go
-            if not copies:
-                del staying[name]
-        if not staying:
-            return []
-        if time.monotonic() > deadline:
-            return [
-                f"{name}: a copy of the removed network stays until this engine is started again" for name in staying
-            ]
+    staying = [name for name, client in engines.items() if _has_copy(client, filters)]
+    while staying and time.monotonic() <= deadline:
         time.sleep(POLL_S)
+        staying = [name for name in staying if _has_copy(engines[name], filters)]
+    return [f"{name}: a copy of the removed network stays until this engine is started again" for name in staying]
+
+
+def _has_copy(client: docker_module.DockerClient, filters: Mapping[str, object]) -> bool:
+    """Not of an engine that does not answer: why, is told where its containers were to go."""
+    try:
+        with engine_errors("looking for its copy of the network"):
+            return bool(client.api.networks(filters=dict(filters)))
+    except LabError:
+        return False
 
 
 def remove_dead_swarm_labs(words: Iterable[str], say: Say) -> Removed:
