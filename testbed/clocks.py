@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 from testbed.evidence import ClockFacts
 from testbed.pcap.frame import Capture, Direction
 
-TIMES = ("time_ns", "start_ns", "end_ns", "last_ns", "began_ns")  # the fields of records that a host's clock told
+# the fields of records that a host's clock told
+TIMES = ("time_ns", "due_ns", "start_ns", "end_ns", "last_ns", "began_ns")
 OURS = ""  # the machine that asks
 FAR = 1 << 62
 THIRDS = 200  # of the search for a drift: each leaves two thirds

@@ -75,6 +75,7 @@ class StepOutcome:
     bytes: int | None = None
     sha256: str | None = None
     data: str | None = None  # base64 of what was received, at most 64 KiB
+    due_ns: int = 0  # when the program came to it; it began once what it needs had come. 0: nobody told
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def _step(host: str, m: Message) -> e.StepOutcome:
         bytes=m.get("bytes"),
         sha256=m.get("sha256"),
         data=m.get("data"),
+        due_ns=m.get("due_ns") or 0,
     )
 
 

@@ -144,7 +144,8 @@ def inject(program: Program, step: Step, turn: Turn) -> None:
     if ear is None:
         raise StepError("nobody opened an ear for this program")
     if step.get("await"):
-        program.await_mark(step["await"], turn.deadline_ns)
+        program.await_mark(step["await"], turn.ready_ns)
+        turn.begin()
     template = bytes.fromhex(step["frame"])
     data = program.render(step["payload"], turn.counters) if step.get("payload") else b""
     turn.tally = payload.Tally() if data else None

@@ -199,7 +199,8 @@ class Program:
 
     def _report(self, step: Step, turn: Turn, outcome: str, name: str | None, says: str) -> None:
         event = {"event": "step", "path": turn.path, "round": list(turn.counters), "step": step["step"]}
-        event.update(outcome=outcome, errno=name, says=says, start_ns=turn.start_ns, end_ns=time.time_ns())
+        event.update(outcome=outcome, errno=name, says=says)
+        event.update(due_ns=turn.due_ns, start_ns=turn.start_ns, end_ns=time.time_ns())
         event.update(local=turn.local, peer=turn.peer, bytes=None, sha256=None)
         if turn.tally:
             event.update(bytes=turn.tally.bytes, sha256=turn.tally.sha256)

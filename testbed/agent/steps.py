@@ -324,7 +324,7 @@ def _bind(program: Program, turn: Turn, one: OpenSocket, port: int, reuse: bool)
 
 
 def _await_peer(program: Program, step: Step, turn: Turn) -> int:
-    value = program.await_mark(step["await"], turn.deadline_ns) if step.get("await") else None
+    value = program.await_mark(step["await"], turn.ready_ns) if step.get("await") else None
     if step["port"] != "free":
         return int(step["port"])
     if value is None:

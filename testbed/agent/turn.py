@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from testbed.agent import payload
 
 
+READY_TIMEOUT_NS = 30_000_000_000
+
+
 class Held(Exception):
     """The program has reached a `hold`."""
 
@@ -30,8 +33,11 @@ class Turn:
         self.stack = stack
         self.path = path
         self.counters = counters
-        self.deadline_ns = time.monotonic_ns() + timeout_ns
-        self.start_ns = time.time_ns()
+        now_ns = time.monotonic_ns()
+        self._timeout_ns = timeout_ns
+        self.deadline_ns = now_ns + timeout_ns
+        self.ready_ns = now_ns + max(timeout_ns, READY_TIMEOUT_NS)  # until when what the step needs must have come
+        self.due_ns = self.start_ns = time.time_ns()
         self.local: str | None = None
         self.peer: str | None = None
         self.tally: payload.Tally | None = None
@@ -48,5 +54,6 @@ class Turn:
         return one
 
     def begin(self) -> None:
-        """The step begins only now: what it had to wait for has come."""
+        """The step begins only now, and its time limit counts from here: what it had to wait for has come."""
+        self.deadline_ns = time.monotonic_ns() + self._timeout_ns
         self.start_ns = time.time_ns()

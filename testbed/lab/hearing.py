@@ -29,6 +29,7 @@ STEP = {
     "path": no_place,
     "step": str,
     "outcome": no_outcome,
+    "due_ns?": int,
     "start_ns": int,
     "end_ns": int,
     "round?": [int],

@@ -34,7 +34,9 @@ class Step(Value):
     step: ClassVar[str]
 
     error: ErrnoName | None = Field(None, description="The step is expected to fail with this error (errno(3)).")
-    timeout: Duration | None = Field(None, description="Time limit of this step; 30s unless told.")
+    timeout: Duration | None = Field(
+        None, description="Time limit of this step, once its peer is ready; 30s unless told."
+    )
 
     @model_validator(mode="before")
     @classmethod

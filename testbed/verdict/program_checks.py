@@ -95,15 +95,17 @@ def _wrong_end(view: View, role: str, its: Host, outcome: StepOutcome) -> Troubl
     wanted, seen = declared(find_step(its, outcome.path)), ended(outcome)
     place = steps_path(role, outcome.path)
     packets = _last_packets(view, outcome)
-    says = (
-        f"step {_human(outcome.path)} of {outcome.host} ({outcome.step}{_round(outcome)}) ended with {seen} "
-        f"at {view.seconds(outcome.end_ns)}, and {wanted} is declared"
-    )
+    says = f"{name_step(outcome)} ended with {seen} at {view.seconds(outcome.end_ns)}, and {wanted} is declared"
     if outcome.says:
         says += f": {outcome.says}"
     if packets:
         says += f"; of its connection the last is: {view.say(packets[-1])}"
     return Trouble(place, f"{outcome.step}: {wanted}", f"{outcome.step}: {seen}", says, packets)
+
+
+def name_step(outcome: StepOutcome) -> str:
+    """A step as reasons name it: `step 3 of client (send, round 2)`."""
+    return f"step {_human(outcome.path)} of {outcome.host} ({outcome.step}{_round(outcome)})"
 
 
 def _human(path: str) -> str:

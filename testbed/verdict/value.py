@@ -78,6 +78,11 @@ class Trip:
     change: Change = Change.NONE
     by: str = ""  # what changed or made it: "fault 0: rewrite SYN", "chance"
 
+    @property
+    def number(self) -> int:
+        """The packet as the wire saw it, or else the first place that did."""
+        return next(n for n in (self.wire, self.sent, self.arrived, self.delivered) if n is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class FaultHit:

@@ -16,7 +16,7 @@ from testbed.verdict.asked import unsure_delays
 from testbed.verdict.connection_checks import MOST
 from testbed.verdict.kind import Answer, Kind, Question
 from testbed.verdict.merge import BEHIND, dropped
-from testbed.verdict.odds import delay_bounds
+from testbed.verdict.pace import asked_at_most_ns
 from testbed.verdict.value import NEVER_CAPTURED, Change, Outcome, Trip
 from testbed.verdict.view import View
 from testbed.verdict.wire import Share, Traffic, show_ms
@@ -131,10 +131,6 @@ def _trips(view: View, direction: str) -> list[Trip]:
     ]
 
 
-def _number(trip: Trip) -> int:
-    return next(n for n in (trip.wire, trip.sent, trip.arrived, trip.delivered) if n is not None)
-
-
 COUNTED: dict[str, Callable[[Trip], bool]] = {
     "lost": lambda trip: trip.fate == "lost",
     "duplicated": lambda trip: trip.change is Change.DUPLICATED,
@@ -158,7 +154,7 @@ def _count(view: View, question: Question) -> Answer:
     open_question = name != "lost" or len({number in wanted for number in range(surely, len(found) + 1)}) == 2
     if why := _never_captured(view, direction, trips if open_question else ()):
         return Answer(Outcome.UNKNOWN, expected, seen, why)
-    packets = tuple(map(_number, found))[:MOST]
+    packets = tuple(trip.number for trip in found)[:MOST]
     if len(found) in wanted:
         return Answer(Outcome.PASSED, expected, seen, "", packets)
     causes = ", ".join(dict.fromkeys(trip.cause or trip.by for trip in found))
@@ -199,7 +195,7 @@ def _delay(view: View, question: Question) -> Answer:
         return Answer(Outcome.PASSED, expected, seen)
     held_back = {trip: asked_ns for trip in wrong if (asked_ns := _held_back(view, trip, wanted)) is not None}
     wrong = [trip for trip in wrong if trip not in held_back] or wrong
-    packets = tuple(map(_number, wrong))[:MOST]
+    packets = tuple(trip.number for trip in wrong)[:MOST]
     why = f"{len(wrong)} of {len(timed)} packets took another time; {view.say(packets[0])}, {show_ms(timed[wrong[0]])}"
     if wrong[0] not in held_back:
         return Answer(Outcome.FAILED, expected, seen, why, packets)
@@ -209,22 +205,9 @@ def _delay(view: View, question: Question) -> Answer:
 
 def _held_back(view: View, trip: Trip, wanted: Range) -> int | None:
     """The most that was asked of a packet (ns), where that is what is expected and only the packet came later."""
-    packet = view.by_number[_number(trip)]
-    ports = (packet.source_port, packet.destination_port)
-    asked = view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports)
-    if asked.rate_bit or wanted.high is None:
-        return None  # a queue may hold a packet back for as long as it likes
-    most_ns = delay_bounds(asked)[1] + _delayed_ns(view, trip)
-    late = trip.ended_ns is not None and trip.sent_ns is not None and trip.ended_ns - trip.sent_ns > most_ns
-    return most_ns if late and most_ns in wanted else None
-
-
-def _delayed_ns(view: View, trip: Trip) -> int:
-    """For how long a fault has held a packet back."""
-    if trip.change is not Change.DELAYED:
-        return 0
-    rules = (view.evidence.scenario.faults[hit.rule] for hit in view.faults if hit.packet == _number(trip))
-    return max((rule.by or 0 for rule in rules), default=0)
+    if trip.ended_ns is None or trip.sent_ns is None or (most_ns := asked_at_most_ns(view, trip)) is None:
+        return None
+    return most_ns if most_ns in wanted and trip.ended_ns - trip.sent_ns > most_ns else None
 
 
 def _may_lie(took_ns: int, unsure_ns: int, wanted: Range) -> bool:

@@ -69,12 +69,12 @@ def testbed_within(patience_s: float, *words: str | Path, **environment: str) ->
     )
 
 
-def seen(patience_s: float, *words: str | Path) -> subprocess.CompletedProcess[str]:
+def seen(patience_s: float, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The same, all of it once more where a busy machine kept something from being seen; what has failed has failed."""
     for _ in range(TRIES - 1):
-        if (ended := testbed_within(patience_s, *words)).returncode != UNKNOWN:
+        if (ended := testbed_within(patience_s, *words, **environment)).returncode != UNKNOWN:
             return ended
-    return testbed_within(patience_s, *words)
+    return testbed_within(patience_s, *words, **environment)
 
 
 testbed.__test__ = False  # type: ignore[attr-defined]  # the name starts with test; it is none

@@ -126,7 +126,6 @@ def test_time_limits(agent: Agent) -> None:
         [LISTEN, {"step": "accept", **limit}],
         [LISTEN, CONNECT, step("recv", bytes=5, **limit)],
         [step("wait", name="never", **limit)],
-        [{**CONNECT, "await": "listening:nobody:1", **limit}],
         [step("udp", port=0), step("recvfrom", bytes=5, **limit)],
         [LISTEN, CONNECT, step("send", payload={"random": 30_000_000, "seed": 1}, **limit)],
     ):
@@ -134,6 +133,19 @@ def test_time_limits(agent: Agent) -> None:
         assert (last["step"], last["outcome"], last["errno"]) == (steps[-1]["step"], "timeout", None)
         assert last["end_ns"] - last["start_ns"] < 1000 * MILLISECOND
         assert "its time was over" in last["says"]
+
+
+def test_a_time_limit_counts_once_the_peer_is_ready(agent: Agent) -> None:
+    """A connect waits for the mark of its peer's listen for as long as it takes, and then has all of its time."""
+    rounds = [
+        [step("sleep", duration_ns=150 * MILLISECOND), LISTEN, step("accept")],
+        [{**CONNECT, "await": "listening:a:7456", "timeout_ns": 50 * MILLISECOND}],
+    ]
+    for steps in rounds:
+        agent.play(*steps)
+    connect = agent.until("step", step="connect")
+    assert connect["outcome"] == "ok"
+    assert connect["due_ns"] + 100 * MILLISECOND < connect["start_ns"] < connect["due_ns"] + 10_000 * MILLISECOND
 
 
 def test_recv_that_differs_or_ends_early(agent: Agent) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command_driver import ROOT, testbed
+from command_driver import PATIENCE_S, ROOT, seen, testbed
 
 from testbed.lab.compose import bridge_name
 
@@ -76,7 +76,8 @@ def compose(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], 
 def test_a_run_with_either_compose(image: str, compose: tuple[list[str], dict[str, str]], tmp_path: Path) -> None:
     """A scenario passes with `docker compose` and with docker-compose 1.29, and result.json says which it was."""
     command, environment = compose
-    ended = testbed("run", "hola", "--backend", "compose", "--json", "--out", tmp_path / "out", **environment)
+    words = ("run", "hola", "--backend", "compose", "--json", "--out", tmp_path / "out")
+    ended = seen(PATIENCE_S, *words, **environment)
     assert ended.returncode == 0, ended.stderr
     version = json.loads(ended.stdout)["environment"]["compose"]
     assert version.startswith("1.") == (command == ["docker-compose"])

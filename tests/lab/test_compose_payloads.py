@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import PATIENCE_S, seen, testbed
+from command_driver import PATIENCE_S, seen
 
 pytestmark = pytest.mark.lab
 
@@ -147,7 +147,8 @@ def test_hosts_of_other_names(results: dict[str, Any]) -> None:
 
 def test_ipv6(image: str, tmp_path: Path) -> None:
     """`--family ipv6` plays the same scenario over IPv6, and only that."""
-    ended = testbed("run", "hola", "--backend", "compose", "--family", "ipv6", "--json", "--out", tmp_path)
+    words = ("run", "hola", "--backend", "compose", "--family", "ipv6", "--json", "--out", tmp_path)
+    ended = seen(PATIENCE_S, *words)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     result = json.loads(ended.stdout)
     assert result["family"] == "ipv6"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import PATIENCE_S, read_until, running, testbed
+from command_driver import PATIENCE_S, TRIES, read_until, running, testbed
 from kills import look
 from meddling import MeddledLab, agents_of, children, once
 from short import little_memory, tiny_disk
@@ -51,13 +53,14 @@ def play(
     def meddled(*words: Any) -> Lab:
         return MeddledLab(bring_up(*words), meddler, way.refuses_to_close)
 
-    monkeypatch.setattr(session, "_bring_up", meddled)
-    monkeypatch.setattr(canaries, "HUB_TIMEOUT_S", 0.3)
-    for waiting in (Agents.gather, Agents.wait):
-        monkeypatch.setattr(waiting, "__defaults__", (4.0,))  # far more than an agent needs, and less than patience
     job = Job(write_scenario(folder, scenario), "paused")
     options = Options(backend="netns", engine="portable", out=folder / "out")
-    return run_scenario(job, options, new_run_id(), Stop(), lambda words: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "_bring_up", meddled)
+        patched.setattr(canaries, "HUB_TIMEOUT_S", 0.3)
+        for waiting in (Agents.gather, Agents.wait):
+            patched.setattr(waiting, "__defaults__", (4.0,))  # far more than an agent needs, and less than patience
+        return run_scenario(job, options, new_run_id(), Stop(), lambda words: None)
 
 
 @pytest.mark.parametrize("way", PROVOKED, ids=lambda way: way.name)
@@ -80,8 +83,11 @@ def test_unknown_with_its_reason(way: Way, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same run, and nobody meddles: it passes."""
-    done = play(undisturbed(), tmp_path, monkeypatch)
+    """The same run, and nobody meddles: it passes; again where a busy machine kept something from being seen."""
+    for _ in range(TRIES):
+        done = play(undisturbed(), tmp_path, monkeypatch)
+        if done.judgement.verdict is not Outcome.UNKNOWN:
+            break
     assert done.judgement.verdict is Outcome.PASSED, [check for check in done.judgement.checks if check.why]
 
 
@@ -107,6 +113,25 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["verdict"] == "unknown", result["checks"]
     (problem,) = result["problems"]
     assert "its program was killed by SIGKILL; meanwhile the kernel's out-of-memory killer ended" in problem["says"]
+
+
+def test_a_program_that_is_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has failed is unknown where a program went on long after it was due; what has passed has."""
+
+    def hold_up() -> None:
+        program = children(agents_of(os.getpid())["client"])[-1]
+        os.kill(program, signal.SIGSTOP)
+        threading.Timer(0.9, os.kill, (program, signal.SIGCONT)).start()
+
+    scenario = {**SCENARIO, "expect": {**SCENARIO["expect"], "bytes": {"client->server": 6}}}
+    way = Way("busy", "", "", lambda: once("step", "client", hold_up))
+    done = play(way, tmp_path, monkeypatch, scenario)
+    assert done.judgement.verdict is Outcome.UNKNOWN
+    checks = {check.name: check for check in done.judgement.checks}
+    assert checks["payload.client->server"].verdict is Outcome.PASSED
+    why = checks["bytes.client->server"].why
+    assert "has bytes.client->server 5 instead of 6" in why
+    assert "it may come of a busy machine, since step 3 of client (sleep) took" in why
 
 
 @pytest.mark.parametrize("free", [0, 8 << 10, 32 << 10, 64 << 10])

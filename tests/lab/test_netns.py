@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_driver import ROOT, processes_of, testbed
+from command_driver import PATIENCE_S, ROOT, processes_of, seen, testbed
 from interrupt_netns import await_ends, strike, traces
 
 from testbed.errors import LabError
@@ -166,7 +166,7 @@ def test_foreign_sysctl_is_refused(tmp_path: Path) -> None:
 
 def test_auto_without_an_engine(tmp_path: Path) -> None:
     """Where no engine answers, auto takes netns, says so on one line, and the result says why."""
-    ended = testbed("run", "hola", "--out", tmp_path, DOCKER_HOST=NOWHERE)
+    ended = seen(PATIENCE_S, "run", "hola", "--out", tmp_path, DOCKER_HOST=NOWHERE)
     assert ended.returncode == 0, ended.stderr
     why = f"no Docker engine answers at {NOWHERE}"
     assert ended.stderr.splitlines()[0] == f"hola: backend netns: {why}"
@@ -192,7 +192,8 @@ def test_keep_is_refused(tmp_path: Path) -> None:
 def test_many_at_once(tmp_path: Path) -> None:
     """Twenty labs in one process do not get in each other's way, though all have the same addresses."""
     before = traces()
-    ended = testbed("run", "hola", "--repeat", "20", "--jobs", "20", "--backend", "netns", "--out", tmp_path)
+    words = ("run", "hola", "--repeat", "20", "--jobs", "20", "--backend", "netns", "--out", tmp_path)
+    ended = seen(PATIENCE_S, *words)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "20 passed" in ended.stdout
     assert traces() <= before

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from command_driver import PATIENCE_S, ROOT, processes_of, running, testbed
+from command_driver import PATIENCE_S, ROOT, processes_of, running, seen, testbed
 from interrupt_netns import await_ends, traces
 
 from testbed.errors import LabError
@@ -151,10 +151,10 @@ def test_a_run_played_again(tmp_path: Path) -> None:
     file = greeting(tmp_path, "mine", payload="{file: greeting.txt}")
     words = ("--backend", "netns", "--out", tmp_path / "out")
     changes = ("--seed", "17", "--set", "wire.delay=15ms", "--set", "sysctls={net.ipv4.tcp_sack: 0}")
-    assert testbed("run", file, *changes, *words).returncode == 0
+    assert seen(PATIENCE_S, "run", file, *changes, *words).returncode == 0
     former = (tmp_path / "out" / "latest" / "mine").resolve()
     for _ in range(2):
-        ended = testbed("rerun", former, "--out", tmp_path / "out")
+        ended = seen(PATIENCE_S, "rerun", former, "--out", tmp_path / "out")
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert "the environment is the same: versions, kernel, sysctls" in ended.stdout
         assert "verdict: passed then, passed now" in ended.stdout
@@ -169,5 +169,5 @@ def test_a_run_played_again(tmp_path: Path) -> None:
         former = latter
     file.write_text(file.read_text().replace("Hello", "Goodbye").replace("1ms", "2ms"))
     (tmp_path / "greeting.txt").unlink()
-    gone = testbed("rerun", (tmp_path / "out" / "latest" / "mine"), "--out", tmp_path / "out")
+    gone = seen(PATIENCE_S, "rerun", tmp_path / "out" / "latest" / "mine", "--out", tmp_path / "out")
     assert gone.returncode == 0, gone.stderr  # the copy beside the run folder is complete

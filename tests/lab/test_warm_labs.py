@@ -169,7 +169,7 @@ def test_connections_are_new(backend: str, tmp_path: Path) -> None:
 
 def test_one_run_is_fresh(backend: str, tmp_path: Path) -> None:
     """A single run has a lab of its own and resets nothing."""
-    assert testbed("run", "hola", "--backend", backend, "--out", tmp_path).returncode == 0
+    assert seen(PATIENCE_S, "run", "hola", "--backend", backend, "--out", tmp_path).returncode == 0
     environment = json.loads((tmp_path / "latest" / "hola" / "result.json").read_text())["environment"]
     assert environment["lab"] == "fresh"
 

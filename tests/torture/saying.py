@@ -51,6 +51,7 @@ MESSAGES: tuple[Message, ...] = (
         "outcome": "ok",
         "errno": None,
         "says": "",
+        "due_ns": 1,
         "start_ns": 1,
         "end_ns": 2,
         "local": "198.18.0.3:40000",

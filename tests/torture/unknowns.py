@@ -250,6 +250,12 @@ WAYS: tuple[Way, ...] = (
         elsewhere="tests/lab/test_honest_unknowns.py::test_out_of_memory",
     ),
     Way(
+        "machine too busy",
+        "SIGSTOP of the client's program for 0.9 s while it plays, and an expectation that is not met",
+        "it may come of a busy machine, since step 3 of client (sleep) took",
+        elsewhere="tests/lab/test_honest_unknowns.py::test_a_program_that_is_held_up",
+    ),
+    Way(
         "container out of memory",
         "the same in a container, and the kernel chooses the agent, with which the container ends",
         "ended with exit status 137 (out of memory)",

@@ -1,0 +1,166 @@
+"""A machine that did not keep pace: what has failed is unknown, what has passed has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from verdict_story import MS, START_NS, STEPS, Story, find, hola, with_records
+
+from testbed.evidence import ClockFacts, StepOutcome
+from testbed.verdict.judge import judge
+from testbed.verdict.pace import find_late
+from testbed.verdict.value import Change, FaultHit, Outcome, Trip
+from testbed.verdict.view import look
+
+STORY: dict[str, Any] = {
+    "hosts": {
+        "server": {"steps": [{"listen": 7456}, "accept", {"mark": "there"}, {"recv": "eof"}]},
+        "client": {"steps": [{"connect": "server:7456"}, {"wait": "there"}, {"sleep": "50ms"}, "close"]},
+    }
+}
+SERVER, CLIENT = ("listen", "accept", "mark", "recv"), ("connect", "wait", "sleep", "close")
+
+
+def played(*client_ms: tuple[float, float], mark_ms: float = 12, told: dict[str, Any] | None = None) -> str:
+    """What was late of a run whose client's steps began and ended so; the server's mark was made at `mark_ms`."""
+    story = Story({**STORY, **(told or {})})
+    server_ms = ((0, 1), (1, 10), (10, mark_ms), (mark_ms, 200))
+    for host, names, times in (("server", SERVER, server_ms), ("client", CLIENT, client_ms)):
+        for number, (name, (start, end)) in enumerate(zip(names, times, strict=False)):
+            at, until = (START_NS + round(ms * MS) for ms in (start, end))
+            story.records.append(StepOutcome(host, str(number), name, "ok", at, until))
+    return find_late(look(story.evidence()))
+
+
+def test_a_machine_that_kept_pace() -> None:
+    """Nothing is late by a tenth of a second."""
+    assert played((0, 10), (109.9, 209.8), (309.7, 459.6), (559.5, 560)) == ""
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        (((0, 10), (110, 111)), "step 2 of client (wait) came 100ms after the one before it had ended"),
+        (((0, 10), (10, 113)), "step 2 of client (wait) ended 101ms after server had marked there"),
+        (((0, 10), (120, 219)), "step 2 of client (wait) came 110ms after the one before it had ended"),
+        (((0, 10), (10, 12), (12, 163)), "step 3 of client (sleep) took 101ms longer than asked"),
+        (((0, 10), (10, 12), (12, 164), (267, 268)), "step 4 of client (close) came 103ms after the one before it had "
+         "ended"),
+    ],
+)  # fmt: skip
+def test_what_was_latest(times: tuple[tuple[float, float], ...], says: str) -> None:
+    """Steps that begin long after those before, waits that go on long after their mark, sleeps that do not end."""
+    assert played(*times) == says
+
+
+def test_a_wait_that_began_after_the_mark() -> None:
+    """It was due at once, and counts from its own beginning; one that ends by its time limit waits for nothing."""
+    assert played((0, 110), (110, 209)) == ""
+    assert played((0, 110), (110, 211)).startswith("step 2 of client (wait) ended 101ms after")
+
+
+def test_the_first_mark_counts() -> None:
+    """Of several with a name."""
+    hosts = {**STORY["hosts"], "server": {"steps": [{"repeat": 2, "steps": [{"mark": "there"}]}]}}
+    story = Story({"hosts": hosts})
+    for number, at in ((1, 90), (0, 5)):
+        story.records.append(StepOutcome("server", "0.0", "mark", "ok", 0, START_NS + at * MS, (number,)))
+    wait = StepOutcome("client", "1", "wait", "ok", START_NS, START_NS + 110 * MS)
+    evidence = story.evidence()
+    says = "step 2 of client (wait) ended 105ms after server had marked there"
+    for one, expected in ((wait, says), (replace(wait, outcome="timeout"), "")):
+        assert find_late(look(with_records(evidence, one))) == expected
+
+
+@pytest.mark.parametrize(("kind", "late"), [("repeat", True), ("parallel", False)])
+def test_steps_in_rounds(kind: str, late: bool) -> None:
+    """Each round is a program of its own; what one program does at the same time is late by nobody's fault."""
+    loop = {kind: 2, "steps": [{"send": "x"}, {"log": "y"}]}
+    story = Story({"hosts": {**STEPS, "client": {"steps": [{"connect": "server:7456"}, loop]}}})
+    for number, begin in enumerate((0, 500)):
+        for place, (start, end) in enumerate(((0, 10), (150, 160))):
+            at, until = (START_NS + (begin + ms) * MS for ms in (start, end))
+            story.records.append(StepOutcome("client", f"1.{place}", "send", "ok", at, until, (number,)))
+    says = find_late(look(story.evidence()))
+    assert says == ("step 2.2 of client (send, round 1) came 140ms after the one before it had ended" if late else "")
+
+
+def test_steps_of_nobody() -> None:
+    """What is told of a host or a step that the scenario has not says nothing."""
+    story = Story(STORY)
+    for host, path in (("nobody", "0"), ("nobody", "1"), ("client", "7"), ("client", "8")):
+        story.records.append(StepOutcome(host, path, "send", "ok", START_NS + int(path) * 1000 * MS, START_NS))
+    assert find_late(look(story.evidence())) == ""
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "wire", "change", "late"),
+    [
+        (100.1, {}, Change.NONE, True),
+        (99.9, {}, Change.NONE, False),
+        (140.1, {"delay": "40ms"}, Change.NONE, True),
+        (139.9, {"delay": "40ms"}, Change.NONE, False),
+        (160, {"delay": "40ms"}, Change.DELAYED, False),
+        (161, {"delay": "40ms"}, Change.DELAYED, True),
+        (9000, {"delay": "40ms", "rate": "1mbit"}, Change.NONE, False),
+    ],
+)
+def test_packets_under_way(took_ms: float, wire: dict[str, str], change: Change, late: bool) -> None:
+    """A packet that took much longer than its direction and its fault asked for; behind a rate no time is too long."""
+    faults = [{"delay": "DATA", "from": "client", "by": "21ms"}]
+    view = look(hola(wire={"client->server": wire}, faults=faults).evidence())
+    number = view.wire[3].number
+    trip = Trip("client", "server", 1, number, 3, None, START_NS, START_NS + round(took_ms * MS), "delivered")
+    hits = (FaultHit(START_NS, "server", 0, "fault 0", number),)
+    for one, expected in (
+        (replace(trip, change=change), late),
+        (replace(trip, fate="duplicate"), False),
+        (replace(trip, sent_ns=None), False),
+        (replace(trip, ended_ns=None), False),
+    ):
+        says = find_late(replace(view, trips=(one,), faults=hits))
+        assert says.startswith(f"packet {number} was under way for ") is expected
+
+
+def test_hosts_with_clocks_of_their_own() -> None:
+    """What two clocks may be apart is nobody's lateness."""
+    view = look(hola().evidence())
+    trip = Trip("client", "server", 1, 2, 3, None, START_NS, START_NS + 150 * MS, "delivered")
+    for sure_ms, late in ((49, True), (51, False)):
+        clocks = (
+            ClockFacts("client", "a", 0, 0, 0, 0, 0, 0, {"server": sure_ms * MS}),
+            ClockFacts("server", "b", 0, 0, 0, 0, 0, 0, {"client": 0}),
+        )
+        evidence = with_records(view.evidence, *clocks)
+        assert bool(find_late(replace(view, trips=(trip,), evidence=evidence))) is late
+
+
+def judged(late: bool, **expect: Any) -> Any:
+    """A run's judgement; in one that is late the client's second step began long after its first had ended."""
+    story = hola(expect)
+    if late:
+        steps = [one for one in story.records if isinstance(one, StepOutcome) and one.host == "client"]
+        story.records[story.records.index(steps[1])] = replace(steps[1], start_ns=steps[0].end_ns + 150 * MS)
+    return judge(story.evidence())
+
+
+def test_what_failed_is_unknown() -> None:
+    """With both reasons, and its packets; what has passed has passed."""
+    expect = {"retransmits": {"client": 2}, "handshake": {"outcome": "complete"}}
+    known, unknown = (judged(late, **expect) for late in (False, True))
+    assert (known.verdict, unknown.verdict) == (Outcome.FAILED, Outcome.UNKNOWN)
+    before, after = (find(one, "retransmits.client") for one in (known, unknown))
+    assert (before.verdict, after.verdict) == (Outcome.FAILED, Outcome.UNKNOWN)
+    assert after == replace(before, verdict=Outcome.UNKNOWN, why=after.why)
+    assert after.why == (
+        f"{before.why}; it may come of a busy machine, since step 2 of client (send) came 150ms after the one "
+        "before it had ended"
+    )
+    assert find(unknown, "handshake.outcome").verdict is Outcome.PASSED
+
+
+def test_what_passed_on_a_busy_machine() -> None:
+    """Nobody asks how busy it was."""
+    assert judged(True, retransmits={"client": 0}).verdict is Outcome.PASSED
