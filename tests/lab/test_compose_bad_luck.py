@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command_driver import PATIENCE_S, ROOT, leftovers, read_until, running, testbed
+from command_driver import PATIENCE_S, ROOT, leftovers, read_until, running, seen, testbed
 from kills import container_of
 from meddling import children
 from short import tiny_disk
@@ -138,7 +138,7 @@ def test_step_that_hangs_fails(image: str, tmp_path: Path) -> None:
     """A step that does not end within its limit is a failed check, at its line of the file."""
     scenario = tmp_path / "hangs.yaml"
     scenario.write_text(HANGS)
-    ended = testbed("run", scenario, "--backend", "compose", "--out", tmp_path / "out")
+    ended = seen(PATIENCE_S, "run", scenario, "--backend", "compose", "--out", tmp_path / "out")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "hangs.yaml:5" in ended.stdout
     assert "accept: timeout" in ended.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_driver import RETRIES, last_try, testbed, testbed_within
+from command_driver import PATIENCE_S, RETRIES, last_try, seen, testbed_within
 from namespaces import inside, run
 from wire_pair import CLIENT, CLIENT6, MS, SERVER, SERVER6, Pair, left
 
@@ -171,7 +171,7 @@ def test_tshark_finds_every_checksum_right(runs: Path) -> None:
 def test_a_kernel_that_is_not_silent_answers(tmp_path: Path) -> None:
     """Without `silent` the scanner's own kernel resets what the scan began."""
     setting = "hosts.scanner.silent=false"
-    ended = testbed("run", "hs-half-open-scan", "--backend", "netns", "--out", tmp_path, "--set", setting)
+    ended = seen(PATIENCE_S, "run", "hs-half-open-scan", "--backend", "netns", "--out", tmp_path, "--set", setting)
     story = Story(tmp_path / "latest" / "hs-half-open-scan")
     first = story.crafted()[0]
     assert told(story.since(first), first)[:3] == ["> S", "< S.", "> R"]

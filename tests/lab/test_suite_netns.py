@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from command_driver import PATIENCE_S, ROOT, processes_of, running, seen, testbed
+from command_driver import PATIENCE_S, ROOT, TRIES, processes_of, running, seen
 from interrupt_netns import await_ends, traces
 
 from testbed.errors import LabError
@@ -113,15 +113,18 @@ def test_pytest_with_workers(tmp_path: Path) -> None:
     greeting(folder, "wrong", outcome="refused")
     greeting(folder, "broken", sleep="soon")
     plugins = ("-p", "testbed.pytest_plugin", "-p", "xdist.plugin", "-n", "2")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, "--testbed-backend", "netns", "scenarios"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    for _ in range(TRIES):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", *plugins, "--testbed-backend", "netns", "scenarios"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        if "unknown: " not in ended.stdout:  # a busy machine kept something from being seen
+            break
     assert "2 failed, 4 passed" in ended.stdout, ended.stdout + ended.stderr
     assert "failed: handshake.outcome: expected refused, seen complete" in ended.stdout
     assert re.search(r"^ *\d\.\d+ +\d+  │─ S seq 0 ", ended.stdout, re.MULTILINE)
@@ -134,7 +137,7 @@ def test_what_github_is_told(tmp_path: Path) -> None:
     wrong, right = greeting(tmp_path, "wrong", outcome="refused"), greeting(tmp_path, "right")
     summary = tmp_path / "summary.md"
     github = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary)}
-    ended = testbed("run", wrong, right, "--backend", "netns", "--out", tmp_path / "out", **github)
+    ended = seen(PATIENCE_S, "run", wrong, right, "--backend", "netns", "--out", tmp_path / "out", **github)
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("::")]
     assert re.match(r"::error file=wrong\.yaml,line=6,title=wrong failed::handshake\.outcome: expected refused, ", line)
