@@ -83,7 +83,7 @@ def judge_foreign(seen: Seen, located: Located, name: str) -> Opinion:
         trip_of={},
     )
     asked = [(kind, question) for kind in _KINDS for question in kind.ask(view) if _applies(question.name)]
-    found = tuple(checks.conclude(view, kind, question, kind.answer(view, question)) for kind, question in asked)
+    found = tuple(checks.conclude(view, kind, question, kind.answer(view, question), "") for kind, question in asked)
     verdict = sum_up(found) if found else Outcome.UNKNOWN
     return Opinion(verdict, found, tuple(_not_applicable(located.scenario.expect)))
 

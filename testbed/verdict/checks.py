@@ -34,7 +34,7 @@ def check_all(view: View) -> Iterator[Check]:
         yield conclude(view, kind, question, answer, late)
 
 
-def conclude(view: View, kind: Kind, question: Question, answer: Answer, late: str = "") -> Check:
+def conclude(view: View, kind: Kind, question: Question, answer: Answer, late: str) -> Check:
     """The check that an answer makes; `late`: what a busy machine did too late for a failure to count."""
     line = view.line(answer.path or question.path)
     verdict, why = _doubt(view, kind, answer, late)

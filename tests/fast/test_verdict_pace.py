@@ -87,6 +87,22 @@ def test_steps_in_rounds(kind: str, late: bool) -> None:
     assert says == ("step 2.2 of client (send, round 1) came 140ms after the one before it had ended" if late else "")
 
 
+def test_steps_behind_a_parallel_and_out_of_order() -> None:
+    """Whatever is told first, each step is held against the one before it in the program."""
+    parallel = {"parallel": 2, "steps": [{"log": "y"}]}
+    story = Story({"hosts": {**STEPS, "client": {"steps": [parallel, {"log": "a"}, {"log": "b"}]}}})
+    inner = StepOutcome("client", "0.0", "log", "ok", START_NS, START_NS + MS, (0,))
+    second, third = (
+        StepOutcome("client", path, "log", "ok", START_NS + at * MS, START_NS + (at + 10) * MS)
+        for path, at in (("1", 10), ("2", 125))
+    )
+    for told in ((inner, second, third), (third, inner, second)):
+        says = find_late(look(with_records(story.evidence(), *told)))
+        assert says == "step 3 of client (log) came 105ms after the one before it had ended"
+    due = replace(third, due_ns=START_NS + 119 * MS)
+    assert find_late(look(with_records(story.evidence(), second, due))) == ""
+
+
 def test_steps_of_nobody() -> None:
     """What is told of a host or a step that the scenario has not says nothing."""
     story = Story(STORY)
@@ -124,6 +140,30 @@ def test_packets_under_way(took_ms: float, wire: dict[str, str], change: Change,
         assert says.startswith(f"packet {number} was under way for ") is expected
 
 
+def test_packets_beside_a_late_one() -> None:
+    """Duplicates, those that were in time, and those behind a queue hide no other."""
+    ports = {"delay": "1ms", "ports": {"7456": {"rate": "1mbit"}}}
+    story = Story({"wire": {"client->server": ports}})
+    story.open()
+    story.udp(5, "client", b"x", (40000, 9))
+    story.play()
+    view = look(story.evidence())
+    queued, free = (next(p.number for p in view.wire if p.destination_port == port) for port in (7456, 9))
+    late = Trip("client", "server", 1, free, 3, None, START_NS, START_NS + 150 * MS, "delivered")
+    others = (replace(late, fate="lost"), replace(late, ended_ns=START_NS + MS), replace(late, wire=queued))
+    assert find_late(replace(view, trips=others)) == ""
+    says = f"packet {free} was under way for 150ms, and 1ms were asked for"
+    assert find_late(replace(view, trips=(*others, late))) == says
+
+
+def test_packet_that_a_fault_nobody_told_of_held_back() -> None:
+    """Only what the ledger has adds to what was asked."""
+    view = look(hola().evidence())
+    number = view.wire[0].number
+    trip = Trip("client", "server", 1, number, 3, None, START_NS, START_NS + 100 * MS, "delivered", "", Change.DELAYED)
+    assert find_late(replace(view, trips=(trip,))).endswith("under way for 100ms, and 0ms were asked for")
+
+
 def test_hosts_with_clocks_of_their_own() -> None:
     """What two clocks may be apart is nobody's lateness."""
     view = look(hola().evidence())
@@ -135,6 +175,11 @@ def test_hosts_with_clocks_of_their_own() -> None:
         )
         evidence = with_records(view.evidence, *clocks)
         assert bool(find_late(replace(view, trips=(trip,), evidence=evidence))) is late
+        mark = StepOutcome("client", "0", "mark", "ok", START_NS, START_NS)
+        wait = StepOutcome("server", "0", "wait", "ok", START_NS, START_NS + 150 * MS)
+        hosts = {"server": {"steps": [{"wait": "there"}]}, "client": {"steps": [{"mark": "there"}]}}
+        told = with_records(Story({"hosts": hosts}).evidence(), mark, wait, *clocks)
+        assert bool(find_late(look(told))) is late
 
 
 def judged(late: bool, **expect: Any) -> Any:
