@@ -85,6 +85,10 @@ def report(backend: str, measured: Sequence[Measured]) -> None:
             f"passed; longest scenario {one.longest_s:.1f} s, all together "
             f"{sum(case['seconds'] for case in told['cases']):.1f} s; memory {one.memory_mib:.0f} MiB"
         )
+        for case in told["cases"]:
+            if case["verdict"] != "passed":
+                why = "; ".join(reason["says"] for reason in case["reasons"])
+                print(f"    {case['name']} {case['verdict']} after {case['seconds']:.1f} s: {why}")
     took = median(one.seconds for one in measured)
     allowed = median(one.allowed_s for one in measured) * AIM[backend]
     times = f"{AIM[backend]:g} times " if AIM[backend] != 1 else ""

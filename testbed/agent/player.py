@@ -22,7 +22,7 @@ import time
 from testbed.agent import child, payload, power
 from testbed.agent.sockets import Stack, StepError, StepTimeout
 from testbed.agent.steps import ROUNDS, STEPS
-from testbed.agent.turn import Held, Killed, Turn
+from testbed.agent.turn import DEFAULT_TIMEOUT_NS, Held, Killed, Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 AS_DECLARED, OTHERWISE, CRASHED = 0, 1, 70
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-DEFAULT_TIMEOUT_NS = 30_000_000_000
 STACK_BYTES = 512 * 1024  # of a round's thread: a thousand of them must fit
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from testbed.agent import payload
 
 
-READY_TIMEOUT_NS = 30_000_000_000
+DEFAULT_TIMEOUT_NS = 30_000_000_000
 
 
 class Held(Exception):
@@ -36,7 +36,7 @@ class Turn:
         now_ns = time.monotonic_ns()
         self._timeout_ns = timeout_ns
         self.deadline_ns = now_ns + timeout_ns
-        self.ready_ns = now_ns + max(timeout_ns, READY_TIMEOUT_NS)  # until when what the step needs must have come
+        self.ready_ns = now_ns + max(timeout_ns, DEFAULT_TIMEOUT_NS)  # until when what the step needs must have come
         self.due_ns = self.start_ns = time.time_ns()
         self.local: str | None = None
         self.peer: str | None = None

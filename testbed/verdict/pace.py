@@ -1,8 +1,11 @@
-"""Whether the machine kept pace: how much later than due a program went on, or a packet came.
+"""Whether the machine kept pace: how much later than due a program went on, or a packet came; and which overtook.
 
 What TCP does hangs on time: Linux sends again what was not acknowledged for 200 ms (TCP_RTO_MIN, include/net/tcp.h),
 and scenarios set one step against another. A busy machine that holds a program or a packet back for long brings
 about what nobody asked for. So what has failed counts only where nothing was late by half of that; what has passed has.
+
+Between two processors packets of one connection may change places in the kernel, before they come to the wire: an ACK
+that the timer sends, and the FIN of a program. Where nobody asked for that, it does not count either.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+from testbed.agent.impairments import Impairment
 from testbed.evidence import StepOutcome
 from testbed.scenario.steps import Mark, Parallel, Sleep, Step, Wait
 from testbed.verdict.asked import unsure_delays
@@ -32,9 +36,9 @@ class Late:
 
 
 def find_late(view: View) -> str:
-    """What was latest, in words; empty where the machine kept pace."""
+    """What was latest, or else which packets changed places, in words; empty where the machine kept pace."""
     worst = max(chain(_programs(view), _waits(view), _packets(view)), key=lambda late: late.by_ns, default=None)
-    return worst.says if worst is not None and worst.by_ns >= LATE_NS else ""
+    return worst.says if worst is not None and worst.by_ns >= LATE_NS else next(_overtaking(view), "")
 
 
 def asked_at_most_ns(view: View, trip: Trip) -> int | None:
@@ -66,6 +70,28 @@ def _packets(view: View) -> Iterator[Late]:
             continue
         says = f"packet {trip.number} was under way for {show_ms(took_ns)}, and {show_ms(most_ns)} were asked for"
         yield Late(took_ns - most_ns, says)
+
+
+def _overtaking(view: View) -> Iterator[str]:
+    """Packets that came before one of their flow that was sent earlier, where what was asked of both keeps order."""
+    flows: dict[tuple[str, str, int, int], tuple[int, int, Impairment]] = {}  # the last to come: when, which, and how
+    for trip in sorted((trip for trip in view.trips if _goes_straight(trip)), key=lambda trip: trip.sent_ns or 0):
+        packet = view.by_number[trip.number]
+        ports = (packet.source_port, packet.destination_port)
+        asked = view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports)
+        flow = (trip.source, trip.destination, *ports)
+        came_ns, earlier, its = flows.get(flow, (0, 0, asked))
+        ended_ns = trip.ended_ns or 0
+        if ended_ns >= came_ns:
+            flows[flow] = (ended_ns, trip.number, asked)
+        elif asked == its and not asked.jitter_ns and not asked.reorder_percent:
+            yield f"packet {trip.number} overtook packet {earlier}"
+
+
+def _goes_straight(trip: Trip) -> bool:
+    """Whether a packet's sender was seen to send it, and only the wire itself decided when it came."""
+    timed = trip.sent is not None and trip.sent_ns is not None and trip.ended_ns is not None
+    return timed and trip.fate == "delivered" and trip.change is Change.NONE
 
 
 def _programs(view: View) -> Iterator[Late]:

@@ -209,3 +209,76 @@ def test_what_failed_is_unknown() -> None:
 def test_what_passed_on_a_busy_machine() -> None:
     """Nobody asks how busy it was."""
     assert judged(True, retransmits={"client": 0}).verdict is Outcome.PASSED
+
+
+def crossing(*sent_and_ended_ms: tuple[float, float], wire: dict[str, Any] | None = None, **how: Any) -> str:
+    """What is said of packets of one flow that were sent and came so; `how` changes the last of them."""
+    story = Story({"wire": {"client->server": wire or {"delay": "5ms"}}})
+    for number in range(len(sent_and_ended_ms)):
+        story.tcp(number, "client", ".", 1, 1)
+    story.play()
+    view = look(story.evidence())
+    trips = [
+        replace(trip, sent_ns=START_NS + round(sent * MS), ended_ns=START_NS + round(ended * MS))
+        for trip, (sent, ended) in zip(view.trips, sent_and_ended_ms, strict=True)
+    ]
+    trips[-1] = replace(trips[-1], **how)
+    return find_late(replace(view, trips=tuple(trips)))
+
+
+def test_packets_that_changed_places() -> None:
+    """Of two with the same constant delay the later one came first: the machine did that, not the wire."""
+    assert crossing((0, 5), (1, 6), (2, 6)) == ""
+    assert crossing((0, 5), (1, 7), (2, 6.9)) == "packet 10 overtook packet 6"
+    assert crossing((0, 9), (1, 6), (2, 10)) == "packet 6 overtook packet 2"
+    assert crossing((2, 7), (0, 8)) == "packet 2 overtook packet 6"  # whatever stands first in the trace
+
+
+@pytest.mark.parametrize(
+    "allows", [{"delay": "5ms", "jitter": "1ms"}, {"delay": "5ms", "reorder": "10%"}], ids=["jitter", "reorder"]
+)
+def test_packets_that_may_change_places(allows: dict[str, str]) -> None:
+    """Where it was asked for."""
+    assert crossing((0, 7), (1, 6), wire=allows) == ""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"change": Change.DELAYED},
+        {"fate": "duplicate"},
+        {"fate": "lost"},
+        {"sent": None},
+        {"sent_ns": None},
+        {"ended_ns": None},
+    ],
+)
+def test_packets_that_something_else_held_back(how: dict[str, Any]) -> None:
+    """A fault, or nobody knows what, says nothing of the order."""
+    assert crossing((0, 7), (1, 6), **how) == ""
+
+
+TIMELINE = {"client->server": {"delay": "5ms"}, "timeline": [{"at": "1s", "delay": "1ms"}]}
+
+
+@pytest.mark.parametrize(
+    ("port", "changes", "says"),
+    [
+        (40000, {}, "packet 6 overtook packet 2"),
+        (40001, {}, ""),
+        (40000, {"server": ((START_NS + MS // 2, START_NS + MS // 2),)}, ""),
+    ],
+    ids=["same", "another connection", "another phase"],
+)
+def test_only_of_one_flow_and_one_wish(port: int, changes: dict[str, Any], says: str) -> None:
+    """Two connections may overtake each other, and so may packets of which different things were asked."""
+    story = Story({"wire": TIMELINE})
+    story.tcp(0, "client", ".", 1, 1)
+    story.tcp(1, "client", ".", 1, 1, port=port)
+    story.play()
+    view = look(story.evidence())
+    trips = tuple(
+        replace(one, sent_ns=START_NS + sent * MS, ended_ns=START_NS + ended * MS)
+        for one, (sent, ended) in zip(view.trips, ((0, 7), (1, 6)), strict=True)
+    )
+    assert find_late(replace(view, trips=trips, asking=replace(view.asking, changes=changes))) == says
