@@ -151,9 +151,8 @@ def _option(name: str, value: Any) -> str:
 
 def _opened(trip: Trip, judgement: Judgement) -> Iterator[Opened]:
     """The packet as it was seen first, and once more where what was delivered has other bytes."""
-    seen = [number for number in (trip.sent, trip.wire, trip.arrived, trip.delivered) if number is not None]
     shown: set[bytes] = set()
-    for number in seen:
+    for number in trip.numbers:
         if number > len(judgement.trace.frames):
             continue
         frame = judgement.trace.frames[number - 1]

@@ -46,12 +46,17 @@ def asked_at_most_ns(view: View, trip: Trip) -> int | None:
 
     Hosts and bridge take some microseconds more.
     """
-    packet = view.by_number[trip.number]
-    ports = (packet.source_port, packet.destination_port)
-    asked = view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports)
+    asked, _ = _asked(view, trip)
     if asked.rate_bit:
         return None
     return delay_bounds(asked)[1] + (_fault_ns(view, trip) if trip.change is Change.DELAYED else 0)
+
+
+def _asked(view: View, trip: Trip) -> tuple[Impairment, tuple[int, int]]:
+    """What was asked for a packet, and its ports."""
+    packet = view.by_number[trip.number]
+    ports = (packet.source_port, packet.destination_port)
+    return view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports), ports
 
 
 def _fault_ns(view: View, trip: Trip) -> int:
@@ -76,9 +81,7 @@ def _overtaking(view: View) -> Iterator[str]:
     """Packets that came before one of their flow that was sent earlier, where what was asked of both keeps order."""
     flows: dict[tuple[str, str, int, int], tuple[int, int, Impairment]] = {}  # the last to come: when, which, and how
     for trip in sorted((trip for trip in view.trips if _goes_straight(trip)), key=lambda trip: trip.sent_ns or 0):
-        packet = view.by_number[trip.number]
-        ports = (packet.source_port, packet.destination_port)
-        asked = view.asking.of_packet(trip.source, trip.destination, packet.time_ns, ports)
+        asked, ports = _asked(view, trip)
         flow = (trip.source, trip.destination, *ports)
         came_ns, earlier, its = flows.get(flow, (0, 0, asked))
         ended_ns = trip.ended_ns or 0

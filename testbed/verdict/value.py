@@ -79,9 +79,14 @@ class Trip:
     by: str = ""  # what changed or made it: "fault 0: rewrite SYN", "chance"
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """The packet at each place that saw it, along its way."""
+        return tuple(n for n in (self.sent, self.wire, self.arrived, self.delivered) if n is not None)
+
+    @property
     def number(self) -> int:
         """The packet as the wire saw it, or else the first place that did."""
-        return next(n for n in (self.wire, self.sent, self.arrived, self.delivered) if n is not None)
+        return self.numbers[0] if self.wire is None else self.wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,17 +122,13 @@ def look(evidence: Evidence) -> View:
         tuple(_blind(evidence)),
         tuple(_cut(wire)),
         by_number,
-        {number: trip for trip in fates.trips for number in _numbers(trip)},
+        {number: trip for trip in fates.trips for number in trip.numbers},
     )
 
 
 def kernel_of(evidence: Evidence) -> tuple[int, int]:
     """The Linux version of the hosts; where they differ, the lowest."""
     return min((kernel_version(facts.kernel) for facts in evidence.all(HostFacts)), default=(0, 0))
-
-
-def _numbers(trip: Trip) -> Iterator[int]:
-    yield from (n for n in (trip.sent, trip.wire, trip.arrived, trip.delivered) if n is not None)
 
 
 def _repeats(connection: Connection, by_number: Mapping[int, Packet]) -> Iterator[int]:

@@ -138,7 +138,7 @@ def _traffic(
     first = link.asked(source) if link else NONE
     shares: dict[tuple[int, Impairment], list[Trip]] = {}
     for trip in trips:
-        packet = packets[_seen(trip)]
+        packet = packets[trip.numbers[0]]
         time_ns = _arrived_ns(trip, packets)
         asked = asking.of_packet(source, destination, time_ns, (packet.source_port, packet.destination_port))
         phase = asking.phase(destination, time_ns)
@@ -153,10 +153,6 @@ def _traffic(
     if len(measured) == 1 and len(measured[0].crossings) == len(trips):
         return Traffic(measured[0], measured)
     return Traffic(_share(source, destination, 0, first, trips, packets), measured)
-
-
-def _seen(trip: Trip) -> int:
-    return next(n for n in (trip.sent, trip.wire, trip.arrived, trip.delivered) if n is not None)
 
 
 def _share(
@@ -200,11 +196,11 @@ def _appeared(trip: Trip) -> bool:
 
 def _arrived_ns(trip: Trip, packets: Mapping[int, Packet]) -> int:
     """When a packet came to the link, or was last seen before it."""
-    return packets[_seen(trip) if trip.arrived is None else trip.arrived].time_ns
+    return packets[trip.numbers[0] if trip.arrived is None else trip.arrived].time_ns
 
 
 def _crossing(trip: Trip, packets: Mapping[int, Packet]) -> Crossing:
-    packet, arrived_ns = packets[_seen(trip)], _arrived_ns(trip, packets)
+    packet, arrived_ns = packets[trip.numbers[0]], _arrived_ns(trip, packets)
     took = None if trip.ended_ns is None or trip.fate == "lost" else trip.ended_ns - arrived_ns
     return Crossing(trip, arrived_ns, packet.length + ETHERNET, took)
 
